@@ -1,0 +1,84 @@
+"""Every GPUCNN_* variable, in one table; ``using(...)`` overrides settings for a block of code."""
+
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class Setting(NamedTuple):
+    """One setting: its value when the variable is not set, how text becomes a value, what it means."""
+
+    default: object
+    parse: object
+    meaning: str
+
+
+def _switch(text):
+    if text not in ("0", "1"):
+        raise ValueError("takes 0 or 1")
+    return text == "1"
+
+
+def _at_least(least):
+    def parse(text):
+        if int(text) < least:
+            raise ValueError(f"takes a whole number from {least} on")
+        return int(text)
+
+    return parse
+
+
+SETTINGS = {
+    "debug": Setting(
+        0, _at_least(0), "1: algorithm choices; 2: and time and bytes of each operation; 3: and check finite"
+    ),
+    "num_threads": Setting(None, _at_least(1), "CPU threads of the native kernels (default: the CPUs it may use)"),
+    "tf32": Setting(False, _switch, "1: float32 products on CUDA may use TF32 tensor cores (11-bit mantissa)"),
+    "workspace": Setting(2**28, _at_least(0), "bytes that a convolution may use beside its operands"),
+}
+BUILD_SETTINGS = {  # read by setup.py only
+    "GPUCNN_CUDA": "auto, on or off: build the CUDA extension",
+    "GPUCNN_CUDA_ARCH": "architectures of the CUDA extension, such as 80;90a, or native",
+}
+
+_overrides = ContextVar("gpucnn_settings", default={})
+
+
+def _from_environment(name):
+    setting = SETTINGS[name]
+    variable = f"GPUCNN_{name.upper()}"
+    text = os.environ.get(variable)
+    if text is None:
+        return setting.default
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{variable}: {setting.meaning}, but came {text!r} ({error})") from None
+
+
+_base = {name: _from_environment(name) for name in SETTINGS}
+
+
+def get(name):
+    """The value of a setting now: the innermost ``using``, else the environment at import, else the default."""
+    overrides = _overrides.get()
+    return overrides[name] if name in overrides else _base[name]
+
+
+@contextmanager
+def using(**settings):
+    """Override settings inside a ``with`` block, for this thread only.
+
+    >>> with using(workspace=1 << 20):
+    ...     get("workspace")
+    1048576
+    """
+    unknown = settings.keys() - (SETTINGS.keys() - {"num_threads"})
+    if unknown:
+        raise ValueError(f"using: takes {', '.join(SETTINGS.keys() - {'num_threads'})}, but came {', '.join(unknown)}")
+    token = _overrides.set({**_overrides.get(), **settings})
+    try:
+        yield
+    finally:
+        _overrides.reset(token)

@@ -1,0 +1,126 @@
+"""Where arrays live: NumPy or CuPy, native calls on their addresses, copies between devices, random numbers."""
+
+import re
+import sys
+from functools import cache
+
+import numpy as np
+
+from . import native
+
+
+def array_module(array):
+    """NumPy for a NumPy array, CuPy for a CuPy array."""
+    return np if type(array) is np.ndarray else _cupy()
+
+
+def is_array(value):
+    """Whether value is a NumPy or CuPy array."""
+    return isinstance(value, np.ndarray) or ("cupy" in sys.modules and isinstance(value, _cupy().ndarray))
+
+
+def _cupy():
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f"cuda: needs CuPy, but it did not import ({error}); pip install cupy-cuda13x") from error
+    return cupy
+
+
+def device_of(array):
+    """ "cpu", or "cuda:0" with the number of the GPU."""
+    return "cpu" if type(array) is np.ndarray else f"cuda:{array.device.id}"
+
+
+def kind_of(array):
+    """ "cpu" or "cuda": the first half of a key of ALGOS."""
+    return "cpu" if type(array) is np.ndarray else "cuda"
+
+
+def launch(name, *args):
+    """Call the native function ``name`` of the device where the arrays among ``args`` live.
+
+    Arrays become addresses (they must be C-contiguous, and stay alive during the call); everything else is passed
+    as it is; the current stream goes last. On CUDA the call returns before the work is done.
+    """
+    values, cuda_array = [], None
+    for arg in args:
+        if type(arg) is np.ndarray:
+            values.append(arg.__array_interface__["data"][0])
+        elif hasattr(arg, "__cuda_array_interface__"):
+            cuda_array = arg
+            values.append(arg.data.ptr)
+        else:
+            values.append(arg)
+            continue
+        if not arg.flags.c_contiguous:
+            raise ValueError(f"{name}: arrays are C-contiguous, but came strides {arg.strides} ({arg.shape})")
+    if cuda_array is None:
+        return getattr(native.cpu(), name)(*values, 0)
+    with cuda_array.device:
+        return getattr(native.cuda(), name)(*values, _cupy().cuda.get_current_stream().ptr)
+
+
+def cuda_problem():
+    """Why no CUDA device can be used, or None."""
+    try:
+        native.cuda()
+        if _cupy().cuda.runtime.getDeviceCount() < 1:
+            return "cuda: needs a GPU, but the driver shows none"
+    except Exception as error:  # CuPy raises its own classes for a missing driver
+        return str(error)
+    return None
+
+
+def parse(device):
+    """("cpu", 0) or ("cuda", number) from "cpu", "cuda" or "cuda:1"."""
+    match = re.fullmatch(r"(cpu)|cuda(?::(\d+))?", str(device))
+    if not match:
+        raise ValueError(f'device: takes "cpu", "cuda" or "cuda:1", but came {device!r}')
+    return ("cpu", 0) if match[1] else ("cuda", int(match[2] or 0))
+
+
+def to_device(array, device):
+    """The array on ``device``: itself if it is there already, else a copy."""
+    kind, number = parse(device)
+    if kind == "cpu":
+        return array if type(array) is np.ndarray else _cupy().asnumpy(array)
+    if device_of(array) == f"cuda:{number}":
+        return array
+    problem = cuda_problem()
+    if problem:
+        raise RuntimeError(problem)
+    with _cupy().cuda.Device(number):
+        return _cupy().asarray(array)
+
+
+_rng = np.random.default_rng()
+
+
+def get_rng():
+    """The NumPy generator behind randn, initialisers and dropout on the CPU."""
+    return _rng
+
+
+@cache
+def _cuda_rng(seed, number):
+    return _cupy().random.default_rng([seed, number])
+
+
+_cuda_seed = int(_rng.integers(2**31))
+
+
+def manual_seed(seed):
+    """Restart every random generator of gpucnn from ``seed``."""
+    global _rng, _cuda_seed
+    _rng = np.random.default_rng(seed)
+    _cuda_seed = int(seed)
+    _cuda_rng.cache_clear()
+
+
+def uniform(like):
+    """Float32 numbers in [0, 1), with the shape and on the device of ``like``."""
+    if type(like) is np.ndarray:
+        return _rng.random(like.shape, dtype=np.float32)
+    with like.device:
+        return _cuda_rng(_cuda_seed, like.device.id).random(like.shape, dtype=np.float32)

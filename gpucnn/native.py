@@ -1,0 +1,57 @@
+"""The only import of the extensions _cpu and _cuda. Both offer the same functions on raw addresses."""
+
+import ctypes
+import importlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+from . import config
+
+
+def _preload(package, *patterns):
+    """Load shared libraries that live in another wheel, so that an extension finds them wherever it lies itself."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for pattern in patterns:
+            for library in sorted(Path(folder).glob(pattern)):
+                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+@cache
+def cpu():
+    """The CPU extension; always built."""
+    _preload("scipy_openblas32", "lib/libscipy_openblas*")
+    module = importlib.import_module("gpucnn._cpu")
+    if config.get("num_threads"):
+        module.set_num_threads(config.get("num_threads"))
+    return module
+
+
+@cache
+def _load_cuda():
+    """(module, None), or (None, why there is none)."""
+    try:
+        _preload("nvidia", "cu13/lib/libcublasLt.so.*", "cu13/lib/libcublas.so.*")
+        return importlib.import_module("gpucnn._cuda"), None
+    except (ImportError, OSError) as error:
+        return None, str(error)
+
+
+def cuda():
+    """The CUDA extension; a RuntimeError with the command that builds it where there is none.
+
+    Loading it needs neither a GPU nor a driver.
+    """
+    module, problem = _load_cuda()
+    if module is None:
+        raise RuntimeError(
+            f"cuda: needs the extension gpucnn._cuda, but it did not load ({problem}); "
+            "build it with: GPUCNN_CUDA=on pip install --force-reinstall --no-deps gpucnn (or . in a checkout)"
+        )
+    return module
+
+
+def cuda_problem():
+    """Why there is no CUDA extension, or None."""
+    return _load_cuda()[1]

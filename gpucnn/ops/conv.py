@@ -1,0 +1,58 @@
+"""Convolution as an operation: checks and the graph; the engine in gpucnn/conv computes."""
+
+from .. import checks
+from ..autograd import Function
+from ..conv import run, shape_of
+from ..tensor import as_tensor
+from .reduce import channel_sum
+
+
+class Conv2d(Function):
+    def forward(self, x, weight, *bias):
+        self.save(x, weight)
+        y = run("fwd", self.shape, x, weight, algorithm=self.algorithm)
+        if bias:
+            y += bias[0][:, None, None]
+        return y
+
+    def backward(self, gy):
+        x, weight = self.saved
+        dx = run("dgrad", self.shape, gy, weight, algorithm=self.algorithm) if self.needs[0] else None
+        dw = run("wgrad", self.shape, x, gy, algorithm=self.algorithm) if self.needs[1] else None
+        if len(self.needs) < 3:
+            return dx, dw
+        return dx, dw, channel_sum(gy) if self.needs[2] else None
+
+
+def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """Two-dimensional convolution (cross-correlation: the filter is not flipped).
+
+    x          (N, C, H, W)           float32, float16 or bfloat16 (float64 on the CPU)
+    weight     (K, C/groups, R, S)    same dtype and device as x
+    bias       (K,) or None           same dtype and device as x
+    returns    (N, K, P, Q),          P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1
+    stride, padding, dilation         pixels: an int, or (h, w)
+
+    Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto" or a name in ``gpucnn.conv.ALGOS``, used for
+    the gradients too; a name that cannot do this shape is a ValueError.
+
+    >>> from gpucnn import randn
+    >>> conv2d(randn(1, 3, 5, 7), randn(4, 3, 3, 2), stride=(2, 1)).shape
+    (1, 4, 2, 6)
+    """
+    x, weight = as_tensor(x), as_tensor(weight)
+    operands = [x, weight] if bias is None else [x, weight, as_tensor(bias)]
+    checks.floats("conv2d", *operands)
+    shape = shape_of(
+        x.shape,
+        weight.shape,
+        checks.pair(stride, "conv2d stride"),
+        checks.pair(padding, "conv2d padding"),
+        checks.pair(dilation, "conv2d dilation"),
+        groups,
+    )
+    if bias is not None and operands[2].shape != (shape.K,):
+        raise ValueError(
+            f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
+        )
+    return Conv2d.apply(*operands, shape=shape, algorithm=algorithm)

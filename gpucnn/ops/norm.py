@@ -1,0 +1,90 @@
+"""Batch normalisation (Ioffe & Szegedy 2015), statistics and sums in float32 for every 16-bit dtype."""
+
+from math import prod
+
+from .. import autograd, checks
+from .. import dtype as dtypes
+from ..autograd import Function
+from ..device import array_module, launch
+from ..tensor import as_tensor, ones, zeros
+
+
+class BatchNorm(Function):
+    """Normalise (N, C, ...) by the running statistics, or by those of the batch where ``training``."""
+
+    def forward(self, x, weight, bias):
+        xp, wide = array_module(x), dtypes.accumulate(x.dtype)
+        x = xp.ascontiguousarray(x)
+        self.sizes = (x.shape[0], x.shape[1], prod(x.shape[2:]))
+        if self.training:
+            self.mean, self.var = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
+            launch("batch_norm_stats", x.dtype.name, *self.sizes, x, self.mean, self.var)
+            self._move_running(self.sizes[0] * self.sizes[2])
+        else:
+            self.mean, self.var = self.running_mean.data.astype(wide), self.running_var.data.astype(wide)
+        self.save(x, weight)
+        y = xp.empty(x.shape, x.dtype)
+        scale, shift = weight.astype(wide, copy=False), bias.astype(wide, copy=False)
+        launch("batch_norm_fwd", x.dtype.name, *self.sizes, x, self.mean, self.var, scale, shift, self.eps, y)
+        return y
+
+    def _move_running(self, count):
+        unbiased = self.var * self.var.dtype.type(count / (count - 1))
+        with autograd.no_grad():
+            for running, batch in ((self.running_mean, self.mean), (self.running_var, unbiased)):
+                running *= 1 - self.momentum
+                running += batch * batch.dtype.type(self.momentum)
+
+    def backward(self, gy):
+        x, weight = self.saved
+        xp, wide = array_module(x), self.mean.dtype
+        dx = xp.empty(x.shape, x.dtype) if self.needs[0] else 0  # 0: not wanted
+        dweight, dbias = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
+        launch(
+            "batch_norm_bwd",
+            *(x.dtype.name, self.training, *self.sizes, x, xp.ascontiguousarray(gy), self.mean, self.var),
+            *(weight.astype(wide, copy=False), self.eps, dx, dweight, dbias),
+        )
+        return dx if self.needs[0] else None, dweight, dbias
+
+
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training=False, momentum=0.1, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, per channel.
+
+    x             (N, C) or (N, C, ...)    float
+    running_*     (C,)                     statistics for evaluation; in training they are updated in place:
+                                           running = (1 - momentum) running + momentum batch, with the unbiased variance
+    weight, bias  (C,) or None             any float dtype
+    training      use the mean and the biased variance of this batch (more than one value a channel)
+
+    Statistics and sums are in float32 for float16 and bfloat16.
+    """
+    x = as_tensor(x)
+    checks.floats("batch_norm", x)
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: takes (N, C, ...), but came {x.ndim} dimensions ({x.shape})")
+    C, count = x.shape[1], x.size // max(x.shape[1], 1)
+    weight = as_tensor(weight) if weight is not None else ones(C, dtype=x.dtype, device=x.device)
+    bias = as_tensor(bias) if bias is not None else zeros(C, dtype=x.dtype, device=x.device)
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        if value.shape != (C,):
+            raise ValueError(f"batch_norm: {name} has one value a channel, but came {value.shape} (x {x.shape})")
+        if value.device != x.device:
+            raise TypeError(f"batch_norm: all tensors are on one device, but came {value.device} and {x.device}")
+    if training and count < 2:
+        raise ValueError(f"batch_norm: needs more than one value a channel in training, but came {count} ({x.shape})")
+    return BatchNorm.apply(
+        x,
+        weight,
+        bias,
+        training=training,
+        running_mean=running_mean,
+        running_var=running_var,
+        momentum=momentum,
+        eps=eps,
+    )
