@@ -1,0 +1,50 @@
+// Every launcher of kernels/, one line each: read this first. All work on the current device, in `stream`, and
+// return at once; none allocates or synchronises; a count of 0 returns. Arrays are contiguous, of type `dtype` unless
+// the comment says otherwise, and `dtype` is float32 (also as tf32), float16 or bfloat16. Sums are in float32.
+// Errors: std::invalid_argument for arguments, std::runtime_error (with op and shape) when CUDA refuses a launch.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "conv_shape.h"
+#include "dtype.h"
+
+// A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
+// tap (r, s) reads for output (p, q); only positions first .. first + positions of the flat P Q are stored.
+struct ColumnBlock {
+    int images;                         // n, counted from the image that the launcher's x or dx points to
+    int channel, channels;              // i of the C channels
+    int64_t first, positions;           // of the P * Q
+    int64_t image_stride, row_stride;   // elements of the column array from n to n + 1, from one row to the next
+};
+
+// clang-format off
+// im2col.cu: columns <- x; 0 where a tap reads padding
+void im2col(const ConvShape& shape, DType dtype, const ColumnBlock& block, const void* x, void* columns, cudaStream_t stream);
+// col2im.cu: rows row .. row + rows of dx <- float32 columns that hold every output row touching them; all written
+void col2im(const ConvShape& shape, DType dtype, const ColumnBlock& block, int row, int rows, const float* columns, void* dx, cudaStream_t stream);
+
+// direct.cu: the definition, one sum per output element; the workspace is not used
+void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_direct_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_direct_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+
+// pool.cu: shape with K = groups = C; index (N,C,P,Q) holds h * W + w of the maximum, -1 for a window all in padding
+void max_pool2d_fwd(const ConvShape& shape, DType dtype, const void* x, void* y, int32_t* index, cudaStream_t stream);
+void max_pool2d_bwd(const ConvShape& shape, DType dtype, const void* dy, const int32_t* index, void* dx, cudaStream_t stream);
+void avg_pool2d_fwd(const ConvShape& shape, DType dtype, bool count_include_pad, const void* x, void* y, cudaStream_t stream);
+void avg_pool2d_bwd(const ConvShape& shape, DType dtype, bool count_include_pad, const void* dy, void* dx, cudaStream_t stream);
+
+// softmax.cu: over the last axis of (rows, cols); log = log-softmax; the gradient comes from the saved output y
+void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* x, void* y, cudaStream_t stream);
+void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* y, const void* dy, void* dx, cudaStream_t stream);
+
+// norm.cu: x (N, C, HW); mean, var (biased), weight, bias, dweight, dbias are float32 (C,); dx may be null: not wanted
+void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, cudaStream_t stream);
+void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, void* y, cudaStream_t stream);
+void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const float* mean, const float* var, const float* weight, double eps, void* dx, float* dweight, float* dbias, cudaStream_t stream);
+
+// elementwise.cu: out <- in, rounded once
+void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
+// clang-format on
