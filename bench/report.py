@@ -1,0 +1,64 @@
+"""Writes the README's results from bench/results/*.jsonl: `python -m bench.report [--check]`.
+
+--check writes nothing and fails where the README differs from what the results say.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- results: written by `python -m bench.report`; do not edit -->", "<!-- /results -->"
+
+
+def records():
+    """Every committed measurement, oldest first within a file."""
+    for path in sorted((ROOT / "bench" / "results").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            yield json.loads(line)
+
+
+def table(found):
+    """The README's lines: the last result of each kind, or none."""
+    latest = {(r["bench"], r["device"], r.get("data"), r["dtype"]): r for r in found}
+    trained = [r for r in latest.values() if r["bench"] == "train"]
+    stepped = [r for r in latest.values() if r["bench"] == "train_step"]
+    lines = []
+    if trained:
+        lines += [
+            "| LeNet-5 trained on | dtype | device | epochs | training time | test accuracy |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {r['data']} | {r['dtype']} | {r['device']}, {r['threads']} threads | {r['epochs']} | {r['seconds']:.0f} s"
+            f" | {100 * r['accuracy']:.2f} % |"
+            for r in trained
+        ]
+        lines.append("")
+    for r in stepped:
+        ours, theirs = r["quartiles_ms"]["gpucnn"][1], r["quartiles_ms"]["torch"][1]
+        lines += [
+            f"A LeNet training step at batch {r['batch']} takes {ours:.2f} ms, PyTorch's {theirs:.2f} ms"
+            f" (medians of {r['steps']} interleaved steps, {r['device']}, {r['threads']} threads).",
+            "",
+        ]
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    readme = ROOT / "README.md"
+    before = readme.read_text()
+    head, rest = before.split(BEGIN)
+    after = "\n".join([head + BEGIN, "", *table(records()), END + rest.split(END)[1]])
+    if options.check and after != before:
+        sys.exit("README.md: results are those of bench/results, but they differ: run python -m bench.report")
+    if not options.check:
+        readme.write_text(after)
+
+
+if __name__ == "__main__":
+    main()

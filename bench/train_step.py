@@ -1,0 +1,134 @@
+"""One LeNet training step beside PyTorch's: `python -m bench.train_step [--batch 64] [--out FILE.jsonl]`.
+
+Both run in one process on the same number of threads, on the same images and labels, step by step in turn; printed
+are medians and quartiles in milliseconds and the ratio of the medians. Before any time is printed, both networks
+start from the same weights and must show the same loss for the first steps.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gpucnn
+from gpucnn import config, native
+from gpucnn.models import lenet
+
+
+def gpucnn_step():
+    """(step, weights): one SGD step of LeNet that returns the loss, and the initial weights by name."""
+    model = lenet()
+    optimiser = gpucnn.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step(images, labels):
+        loss = gpucnn.cross_entropy(model(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step, [p.numpy().copy() for p in model.parameters()]
+
+
+def torch_step(weights):
+    """The same step in PyTorch, from the same weights."""
+    import torch
+    from torch import nn
+
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    )
+    with torch.no_grad():
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.copy_(torch.from_numpy(weight))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step(images, labels):
+        loss = nn.functional.cross_entropy(model(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def measure(batch, steps):
+    """Times in seconds: {"gpucnn": [...], "torch": [...]} where PyTorch is installed."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, 1, 28, 28), dtype=np.float32)
+    labels = rng.integers(0, 10, batch)
+    step, weights = gpucnn_step()
+    runs = {"gpucnn": (step, gpucnn.tensor(images), gpucnn.tensor(labels))}
+    try:
+        import torch
+    except ImportError:
+        print("PyTorch is not installed: no comparison")
+    else:
+        torch.set_num_threads(native.cpu().num_threads())
+        runs["torch"] = (torch_step(weights), torch.from_numpy(images), torch.from_numpy(labels))
+    losses = {name: [step(x, y) for _ in range(10)] for name, (step, x, y) in runs.items()}
+    for name, values in losses.items():
+        np.testing.assert_allclose(values, losses["gpucnn"], rtol=1e-4, err_msg=name)
+    times = {name: [] for name in runs}
+    for _ in range(steps):
+        for name, (step, x, y) in runs.items():
+            start = time.perf_counter()
+            step(x, y)
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def _commit():
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    return commit or None, bool(dirty)
+
+
+def _cpu_name():
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--out", help="append one JSON line to this file")
+    options = parser.parse_args()
+    times = measure(options.batch, options.steps)
+    quartiles = {name: [1e3 * q for q in np.percentile(t, (25, 50, 75))] for name, t in times.items()}
+    for name, (low, middle, high) in quartiles.items():
+        print(f"{name:8} {middle:7.3f} ms a step (quartiles {low:.3f} to {high:.3f})")
+    if "torch" in quartiles:
+        print(f"gpucnn takes {quartiles['gpucnn'][1] / quartiles['torch'][1]:.2f} of PyTorch's time")
+    if options.out:
+        commit, dirty = _commit()
+        record = {
+            "bench": "train_step",
+            "model": "lenet",
+            "batch": options.batch,
+            "dtype": "float32",
+            "device": _cpu_name(),
+            "threads": native.cpu().num_threads(),
+            "quartiles_ms": quartiles,
+            "steps": options.steps,
+            "commit": commit,
+            "dirty": dirty,
+            "settings": {name: config.get(name) for name in config.SETTINGS},
+        }
+        with open(options.out, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
