@@ -1,0 +1,155 @@
+"""Module: a tree of layers with named parameters and buffers."""
+
+import numpy as np
+
+from ..device import to_device
+from ..dtype import accumulate, as_dtype, is_float
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that training changes: ``requires_grad`` is set, and its Module lists it."""
+
+    def __init__(self, data):
+        super().__init__(data, requires_grad=True)
+
+
+class Buffer(Tensor):
+    """A Tensor that belongs to the state of its Module but is not trained, such as a running mean."""
+
+
+class Module:
+    """A layer or a network: ``forward``, and as attributes its parameters, buffers and child Modules.
+
+    Every attribute that is a Parameter, Buffer or Module is part of the state, under its attribute name, in the
+    order of assignment; there is nothing to register. Names in ``state_dict`` are joined with dots as in PyTorch:
+    "conv1.weight".
+    """
+
+    training = True
+
+    def forward(self, *inputs):
+        raise NotImplementedError(
+            f"{type(self).__name__}: a Module defines forward, but this one does not"
+        )
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def children(self):
+        """(name, Module) of each direct child."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+
+    def modules(self):
+        """This Module and every Module below it, parents first."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def _named(self, kind, prefix=""):
+        for name, value in vars(self).items():
+            if isinstance(value, kind):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child._named(kind, f"{prefix}{name}.")
+
+    def named_parameters(self):
+        """(name, Parameter) of the whole tree, each Parameter once, even where two Modules share it."""
+        seen = set()
+        for name, parameter in self._named(Parameter):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def parameters(self):
+        """Every Parameter of the tree once: what an optimiser takes."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self):
+        """(name, Buffer) of the whole tree."""
+        yield from self._named(Buffer)
+
+    def buffers(self):
+        """Every Buffer of the tree."""
+        return [buffer for _, buffer in self.named_buffers()]
+
+    def train(self, mode=True):
+        """Set training mode (dropout active, batch statistics used) in the whole tree; returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """The opposite of ``train``; returns self."""
+        return self.train(False)
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, target, dtype=None):
+        """Move to a device ("cuda"), change the dtype of the parameters ("bfloat16"), or both; returns self.
+
+        The Parameter objects stay the same, so an optimiser made before keeps working. Buffers take the dtype in
+        which sums are kept (float32 for the half types): running statistics lose no bits. Gradients are forgotten.
+        """
+        device, dtype = (target, dtype) if _is_device(target) else (None, target)
+        dtype = None if dtype is None else as_dtype(dtype)
+        if dtype is not None and not is_float(dtype):
+            raise TypeError(
+                f"Module.to: parameters are floating point, but the dtype asked for is {dtype}"
+            )
+        for tensor in [*self.parameters(), *self.buffers()]:
+            data = tensor.data
+            if dtype is not None and is_float(data.dtype):
+                wanted = dtype if isinstance(tensor, Parameter) else accumulate(dtype)
+                data = data.astype(wanted, copy=False)
+            tensor.data = data if device is None else to_device(data, device)
+            tensor.grad = None
+        return self
+
+    def state_dict(self):
+        """{name: array} of all parameters and buffers: the arrays themselves, not copies."""
+        return {
+            name: tensor.data for name, tensor in [*self._named(Parameter), *self._named(Buffer)]
+        }
+
+    def load_state_dict(self, state, strict=True):
+        """Copy the arrays (or Tensors) of state into the parameters and buffers, each keeping its device and dtype.
+
+        Names and shapes are checked before anything changes. With ``strict`` the names must be exactly those of
+        ``state_dict()``; without, names on one side only are left alone. Errors are ValueErrors naming them.
+        """
+        own = dict([*self._named(Parameter), *self._named(Buffer)])
+        name = type(self).__name__
+        if strict and own.keys() != dict(state).keys():
+            missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+            raise ValueError(
+                f"{name}.load_state_dict: names must match, but missing are {missing}, unknown {extra}"
+            )
+        given = {key: getattr(state[key], "data", state[key]) for key in own if key in state}
+        for key, array in given.items():
+            if tuple(np.shape(array)) != own[key].shape:
+                raise ValueError(
+                    f"{name}.load_state_dict: {key} has shape {own[key].shape}, but the state has {np.shape(array)}"
+                )
+        for key, array in given.items():
+            tensor = own[key]
+            # A copy: training must not change the caller's arrays.
+            tensor.data = to_device(array.astype(tensor.data.dtype), tensor.device)
+
+    def extra(self):
+        """What ``repr`` shows between the parentheses of a layer without children."""
+        return ""
+
+    def __repr__(self):
+        children = self.children()
+        if not children:
+            return f"{type(self).__name__}({self.extra()})"
+        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in children]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+def _is_device(target):
+    return isinstance(target, str) and (target == "cpu" or target.startswith("cuda"))

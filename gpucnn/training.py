@@ -1,0 +1,147 @@
+"""Training a classifier: the recipe behind ``gpucnn train``, epoch by epoch, resumable bit for bit."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, fields
+
+from . import data, optim
+from .autograd import no_grad
+from .checkpoint import load_checkpoint, save_checkpoint
+from .device import manual_seed
+from .models import MODELS
+from .ops import cross_entropy
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+WARM_UP = 100  # steps over which the rate rises from 0: the first gradients are the largest
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of; with the same options a run on the CPU gives the same bits.
+
+    data    folder of the MNIST files, or None for the built-in digits
+    lr      the largest learning rate: it rises to it over the first 100 steps and falls linearly to 0
+    """
+
+    model: str = "lenet"
+    data: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    epochs: int = 10
+    batch: int = 64
+    lr: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.model not in MODELS:
+            raise ValueError(f"model: one of {', '.join(MODELS)} is known, but came {self.model}")
+        if self.epochs < 1 or self.batch < 1 or self.seed < 0:
+            raise ValueError(
+                "epochs and batch are positive and seed is not negative, "
+                f"but came {self.epochs}, {self.batch} and {self.seed}"
+            )
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr: the learning rate is positive, but came {self.lr}")
+
+
+class Training:
+    """A model, its optimiser and its data between two epochs.
+
+    The optimiser is SGD with Nesterov momentum 0.9 and weight decay 5e-4. In float16 and bfloat16 the weights,
+    activations and gradients are of that dtype; the optimiser keeps float32 master weights.
+    """
+
+    def __init__(self, options):
+        self.options, self.epoch, self.history = options, 0, []
+        train, test = data.mnist(options.data) if options.data else data.digits()
+        self.train = data.DataLoader(train, options.batch, shuffle=True, seed=options.seed)
+        self.test = data.DataLoader(test, 500)
+        manual_seed(options.seed)
+        self.model = MODELS[options.model]().to(options.device, options.dtype)
+        self.optimizer = optim.SGD(
+            self.model.parameters(), options.lr, MOMENTUM, WEIGHT_DECAY, nesterov=True
+        )
+
+    def rate(self, step):
+        """The learning rate of a step, counted from 0 over the whole run."""
+        steps = self.options.epochs * len(self.train)
+        return self.options.lr * max(0.0, min((step + 1) / WARM_UP, 1 - step / steps))
+
+    def run_epoch(self, progress=lambda images: None):
+        """Train one epoch and evaluate; ``progress`` is told the images of each batch.
+
+        returns     the row of metrics.csv, also appended to ``history``: epoch (from 1), lr at its end,
+                    train_loss, test_loss, test_accuracy (0..1), seconds of training
+        """
+        start, total, images = time.perf_counter(), 0.0, 0
+        self.model.train()
+        self.train.epoch = self.epoch
+        for i, (x, labels) in enumerate(self.train):
+            self.optimizer.lr = self.rate(self.epoch * len(self.train) + i)
+            x, labels = self._place(x, labels)
+            self.optimizer.zero_grad()
+            loss = cross_entropy(self.model(x), labels)
+            loss.backward()
+            self.optimizer.step()
+            total = total + loss.data.astype("float32") * len(labels)  # stays on the device
+            images += len(labels)
+            progress(len(labels))
+        train_loss = float(total) / images
+        seconds = time.perf_counter() - start
+        test_loss, accuracy = self.evaluate()
+        if not math.isfinite(train_loss + test_loss):
+            raise ValueError(
+                f"the loss stays finite, but in epoch {self.epoch + 1} it is {train_loss}; "
+                "a smaller learning rate may help"
+            )
+        self.epoch += 1
+        row = {
+            "epoch": self.epoch,
+            "lr": self.optimizer.lr,
+            "train_loss": train_loss,
+            "test_loss": test_loss,
+            "test_accuracy": accuracy,
+            "seconds": seconds,
+        }
+        self.history.append(row)
+        return row
+
+    def evaluate(self):
+        """(mean loss, accuracy 0..1) on the test images."""
+        self.model.eval()
+        loss, right = 0.0, 0
+        with no_grad():
+            for x, labels in self.test:
+                x, labels = self._place(x, labels)
+                logits = self.model(x).astype("float32")
+                loss += cross_entropy(logits, labels, reduction="sum").item()
+                right += int((logits.argmax(1) == labels).sum().item())
+        return loss / len(self.test.data), right / len(self.test.data)
+
+    def _place(self, x, labels):
+        device, dtype = self.options.device, self.options.dtype
+        return x.to(device).astype(dtype), labels.to(device)
+
+    def save(self, path):
+        """Write a checkpoint of everything that the next epoch depends on."""
+        save_checkpoint(
+            path,
+            self.model,
+            self.optimizer,
+            epoch=self.epoch,
+            step=self.epoch * len(self.train),
+            history=self.history,
+            options=asdict(self.options),
+        )
+
+    @classmethod
+    def resume(cls, path, **changes):
+        """Continue from a checkpoint; ``changes`` replace options, such as the device or more epochs."""
+        saved = load_checkpoint(path)
+        known = {field.name for field in fields(Options)}
+        if not isinstance(saved.get("options"), dict) or saved["options"].keys() != known:
+            raise ValueError(f"load_checkpoint: {path}: a run has options {sorted(known)}")
+        self = cls(Options(**{**saved["options"], **changes}))
+        load_checkpoint(path, self.model, self.optimizer, rng=True)
+        self.epoch, self.history = saved["epoch"], saved["history"]
+        return self
