@@ -1,0 +1,42 @@
+// The Python face of csrc/cpu/cpu.h: one m.def per line. Arguments as in the header, plus the stream that the CUDA
+// extension needs, which is ignored. The GIL is released while C++ computes.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "convert.h"
+#include "cpu/blas.h"
+#include "cpu/cpu.h"
+#include "cpu/threads.h"
+
+namespace {
+
+template <class... Args>
+auto with_stream(void (*function)(Args...)) {
+    return [function](Args... args, Address /*stream*/) { function(args...); };
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, m) {
+    blas_single_threaded();
+    using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
+    m.def("num_threads", &num_threads);
+    m.def("set_num_threads", &set_num_threads);
+    m.def("conv_direct_fwd", with_stream(conv_direct_fwd), nogil());
+    m.def("conv_direct_dgrad", with_stream(conv_direct_dgrad), nogil());
+    m.def("conv_direct_wgrad", with_stream(conv_direct_wgrad), nogil());
+    m.def("conv_im2col_fwd", with_stream(conv_im2col_fwd), nogil());
+    m.def("conv_im2col_dgrad", with_stream(conv_im2col_dgrad), nogil());
+    m.def("conv_im2col_wgrad", with_stream(conv_im2col_wgrad), nogil());
+    m.def("conv_im2col_workspace", &conv_im2col_workspace, nogil());
+    m.def("gemm", with_stream(gemm), nogil());
+    m.def("max_pool2d_fwd", with_stream(max_pool2d_fwd), nogil());
+    m.def("max_pool2d_bwd", with_stream(max_pool2d_bwd), nogil());
+    m.def("avg_pool2d_fwd", with_stream(avg_pool2d_fwd), nogil());
+    m.def("avg_pool2d_bwd", with_stream(avg_pool2d_bwd), nogil());
+    m.def("softmax_fwd", with_stream(softmax_fwd), nogil());
+    m.def("softmax_bwd", with_stream(softmax_bwd), nogil());
+    m.def("batch_norm_stats", with_stream(batch_norm_stats), nogil());
+    m.def("batch_norm_fwd", with_stream(batch_norm_fwd), nogil());
+    m.def("batch_norm_bwd", with_stream(batch_norm_bwd), nogil());
+}

@@ -1,0 +1,43 @@
+// Every function of the extension _cpu, one line each: READ THIS FIRST. Arrays are C-contiguous in NCHW order; Python
+// owns them. `workspace` needs no alignment and is written only inside workspace_bytes. Letters as in conv_shape.h.
+// Sums are in Acc<T> (float, for float64 double), rounded once where the storage is narrower.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "conv_shape.h"
+#include "dtype.h"
+
+using Address = std::uintptr_t;
+
+// y = x * w,  dx = dy * w,  dw = x * dy.
+void conv_direct_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+void conv_direct_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
+void conv_direct_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+void conv_im2col_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+void conv_im2col_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
+void conv_im2col_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+// (least, best) workspace in bytes; direction is fwd, dgrad or wgrad.
+std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape&, DType, const std::string& direction);
+
+// out (batch, M, N) = op(a) op(b), row-major; stride_* elements between matrices, 0 for one shared matrix.
+void gemm(DType, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a, int64_t lda,
+          int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out);
+
+// Pooling: the shape of a depthwise convolution. index (N, C, P, Q): h * W + w of the maximum.
+void max_pool2d_fwd(const ConvShape&, DType, Address x, Address y, Address index);
+void max_pool2d_bwd(const ConvShape&, DType, Address dy, Address index, Address dx);
+void avg_pool2d_fwd(const ConvShape&, DType, bool count_include_pad, Address x, Address y);
+void avg_pool2d_bwd(const ConvShape&, DType, bool count_include_pad, Address dy, Address dx);
+
+// Over the rows of (rows, cols); bwd takes the saved output y.
+void softmax_fwd(DType, bool log, int64_t rows, int64_t cols, Address x, Address y);
+void softmax_bwd(DType, bool log, int64_t rows, int64_t cols, Address y, Address dy, Address dx);
+
+// Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>; dx may be 0.
+void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var);
+void batch_norm_fwd(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address weight,
+                    Address bias, double eps, Address y);
+void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address mean,
+                    Address var, Address weight, double eps, Address dx, Address dweight, Address dbias);
