@@ -47,4 +47,7 @@ void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW
 
 // elementwise.cu: out <- in, rounded once
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
+
+// architectures.cu: "800,900": the compute capabilities, times 100, that this build holds code for
+const char* built_architectures();
 // clang-format on

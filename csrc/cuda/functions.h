@@ -1,0 +1,28 @@
+// The functions of the CUDA extension that call libraries or several launchers; the others are launchers themselves
+// (kernels/kernels.h). The same conventions: raw addresses, `stream` last, no allocation, no synchronisation.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "conv_shape.h"
+#include "dtype.h"
+
+// out (batch, M, N), contiguous = op(a) op(b) by cuBLAS, row-major; sums in float32, on TF32 units only for tf32.
+// a is (M, K) with rows lda elements apart, or (K, M) if trans_a; b is (K, N) or (N, K) likewise; stride_a and stride_b
+// are the elements between the matrices of a batch, 0 for the same matrix each time. K = 0 gives zeros.
+void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, const void* a,
+          int64_t lda, int64_t stride_a, const void* b, int64_t ldb, int64_t stride_b, void* out, cudaStream_t stream);
+
+// Convolution as im2col and GEMM (conv_im2col.cpp); any workspace of at least `least` bytes will do.
+void conv_im2col_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, void* y, void* workspace,
+                     int64_t workspace_bytes, cudaStream_t stream);
+void conv_im2col_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace,
+                       int64_t workspace_bytes, cudaStream_t stream);
+void conv_im2col_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
+                       int64_t workspace_bytes, cudaStream_t stream);
+
+// (least, best): bytes of workspace below which a direction cannot run, and above which more is of no use.
+std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& shape, DType dtype, const std::string& direction);

@@ -1,0 +1,114 @@
+"""Compiles kernels/ and csrc/cuda for the host, against the stand-in headers of tests/simt/include.
+
+``load()`` gives the module _simt, with the functions of gpucnn._cuda and ``seed(n)`` for the order of its fibers.
+Objects are kept under build/simt by a hash of everything that goes into them; two processes may build at once.
+"""
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import pybind11
+
+ROOT = Path(__file__).parents[2]
+SIMT = Path(__file__).parent
+CACHE = ROOT / "build" / "simt"
+SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp"]
+FLAGS = (
+    # No unique symbols: several builds (mutants) live in one process. No fortified longjmp: it switches stacks.
+    "-std=c++17 -O1 -fPIC -fvisibility=hidden -fno-gnu-unique -U_FORTIFY_SOURCE -ffp-contract=off".split()
+)
+STRICT = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+
+
+def compiler():
+    return os.environ.get("CXX", "g++")
+
+
+@cache
+def compiler_version():
+    return subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def run(command):
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}")
+
+
+def with_includes(source, folders, seen):
+    """The text of a source file and of every header of this repository that it includes, once each."""
+    text = source.read_text()
+    for name in re.findall(r'^#include ["<]([^">]+)[">]', text, re.M):
+        found = next((f / name for f in (source.parent, *folders) if (f / name).is_file()), None)
+        if found and found not in seen:
+            seen.add(found)
+            text += with_includes(found, folders, seen)
+    return text
+
+
+def write_by(path, make):
+    """Call make(temporary path), then rename: another process sees the whole file or none."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        make(temporary)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def compile_one(source, folders, system, defines):
+    flags = [*FLAGS, *STRICT, *defines]
+    key = [compiler_version(), *flags, *map(str, system), with_includes(source, folders, set())]
+    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:20]
+    includes = [*(f"-I{f}" for f in folders), *(word for f in system for word in ("-isystem", f))]
+    return write_by(
+        CACHE / f"{source.stem}-{digest}.o",
+        lambda out: run([compiler(), *flags, *includes, "-x", "c++", "-c", source, "-o", out]),
+    )
+
+
+def link(name, sources, folders, system=(), defines=()):
+    """The shared library made of the sources, compiled two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(lambda s: compile_one(s, folders, system, defines), sources))
+    digest = hashlib.sha256("\0".join(o.name for o in objects).encode()).hexdigest()[:20]
+    return write_by(CACHE / f"{name}-{digest}.so", lambda out: run([compiler(), "-shared", *objects, "-o", out]))
+
+
+def build(kernels=ROOT / "kernels", csrc=ROOT / "csrc"):
+    """The path of the extension _simt, from these sources (a mutant's kernels lie elsewhere)."""
+    sources = [csrc / "bind_cuda.cpp", *SHIM, csrc / "handles.cpp"]
+    sources += [*sorted(csrc.glob("cuda/*.cpp")), *sorted(kernels.glob("*.cu"))]
+    system = (pybind11.get_include(), sysconfig.get_path("include"))
+    return link("_simt", sources, (SIMT / "include", kernels, csrc), system, ("-DMODULE_NAME=_simt",))
+
+
+@cache
+def load(path=None):
+    """The module at path, by default the one that build() makes."""
+    path = path or build()
+    spec = importlib.util.spec_from_file_location("_simt", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    seed = ctypes.CDLL(str(path)).simt_seed
+    seed.argtypes = [ctypes.c_uint64]
+    module.seed = seed
+    return module
+
+
+if __name__ == "__main__":
+    print(build())

@@ -1,0 +1,65 @@
+// The fiber engine behind the stand-in for cuda_runtime.h: runs a kernel's threads one at a time on the host.
+//
+// A block's threads are fibers; each runs until it waits at a barrier or a warp exchange, then another one, chosen at
+// random from a seed, goes on. Blocks run one after another, in random order too. So a missing barrier shows as a value
+// that is not there yet: shared memory is filled with 0xFF (NaN in every floating type) before each block.
+// Misuse that a GPU answers with a hang or with garbage is an exception: threads of a block at different barriers, or
+// gone, while others wait; lanes of a warp at different exchanges.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+// Of the thread that runs now.
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+namespace simt {
+
+struct Site {
+    const char* file;
+    int line;
+};
+
+// Runs body once per thread of the grid. A configuration that a GPU refuses sets cudaGetLastError instead.
+void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+
+void* dynamic_shared();    // of the running block
+void wait_for_block(Site site);
+
+// Waits for the lanes of mask, then returns what each of the 32 lanes brought; lanes outside the mask hold 0xFF bytes.
+const uint64_t* exchange(unsigned mask, uint64_t value, Site site);
+
+template <class T>
+T shuffle(unsigned mask, T value, int source, Site site) {
+    static_assert(sizeof(T) <= sizeof(uint64_t));
+    uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(T));
+    const uint64_t* lanes = exchange(mask, bits, site);
+    if (source >= 0 && source < 32) std::memcpy(&value, &lanes[source], sizeof(T));  // else its own value, as on a GPU
+    return value;
+}
+
+inline unsigned lane() {
+    return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32;
+}
+
+inline unsigned vote(unsigned mask, bool predicate, Site site) {
+    const uint64_t* lanes = exchange(mask, predicate, site);
+    unsigned votes = 0;
+    for (unsigned i = 0; i < 32; ++i)
+        if (mask >> i & 1) votes |= unsigned(lanes[i]) << i;
+    return votes;
+}
+
+}  // namespace simt

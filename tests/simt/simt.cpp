@@ -1,0 +1,283 @@
+// The fiber engine (see include/simt.h) and the few functions of CUDA's runtime that the sources call.
+#include "simt.h"
+
+#include <csetjmp>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+// The linker provides these when some source has __shared__ variables.
+extern char __start_simt_shared[] __attribute__((weak, visibility("hidden")));
+extern char __stop_simt_shared[] __attribute__((weak, visibility("hidden")));
+
+namespace simt {
+namespace {
+
+constexpr size_t kStackBytes = 64 * 1024;
+constexpr size_t kSharedLimit = 48 * 1024;  // what a launch may ask for without opting in to more
+
+enum class State { fresh, ready, at_barrier, at_exchange, done };
+
+struct Thread {
+    uint3 id;
+    State state;
+    Site site;
+    unsigned mask;
+    uint64_t value;
+    uint64_t gathered[32];
+    int fiber;
+};
+
+struct Fiber {
+    std::unique_ptr<char[]> stack{new char[kStackBytes]};
+    jmp_buf context;
+    bool started = false;
+};
+
+std::mutex launching;
+std::mt19937_64 random_bits{0};
+cudaError_t last_error = cudaSuccess;
+
+// All of the running block.
+const std::function<void()>* kernel;
+std::vector<Thread> threads;
+std::vector<std::unique_ptr<Fiber>> fibers;
+std::vector<int> free_fibers;
+std::vector<int> candidates;  // threads that can go on, fresh or ready
+std::vector<char> shared;
+int running, finished, waiting;
+std::string failure;
+jmp_buf scheduler;
+
+// _setjmp and _longjmp switch stacks without the system call that swapcontext makes for the signal mask.
+__attribute__((noinline)) void switch_to(jmp_buf& from, jmp_buf& to) {
+    if (!_setjmp(from)) _longjmp(to, 1);
+}
+
+std::string text_of(Site site) {
+    std::string file = site.file;
+    return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(site.line);
+}
+
+std::string name_of(const Thread& thread) {
+    return "thread (" + std::to_string(thread.id.x) + ", " + std::to_string(thread.id.y) + ", " +
+           std::to_string(thread.id.z) + ")";
+}
+
+void fiber_main() {
+    for (;;) {
+        const int index = running;
+        try {
+            (*kernel)();
+        } catch (const std::exception& error) {
+            failure = error.what();
+        }
+        threads[index].state = State::done;
+        ++finished;
+        free_fibers.push_back(threads[index].fiber);
+        switch_to(fibers[threads[index].fiber]->context, scheduler);
+    }
+}
+
+void start(Fiber& fiber) {
+    fiber.started = true;
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = fiber.stack.get();
+    context.uc_stack.ss_size = kStackBytes;
+    context.uc_link = nullptr;
+    makecontext(&context, fiber_main, 0);
+    if (!_setjmp(scheduler)) setcontext(&context);
+}
+
+void resume(int index) {
+    Thread& thread = threads[index];
+    running = index;
+    threadIdx = thread.id;
+    if (thread.state == State::fresh) {
+        if (free_fibers.empty()) {
+            free_fibers.push_back(int(fibers.size()));
+            fibers.push_back(std::make_unique<Fiber>());
+        }
+        thread.fiber = free_fibers.back();
+        free_fibers.pop_back();
+    }
+    Fiber& fiber = *fibers[thread.fiber];
+    if (fiber.started)
+        switch_to(scheduler, fiber.context);
+    else
+        start(fiber);
+}
+
+void make_ready(int index) {
+    threads[index].state = State::ready;
+    candidates.push_back(index);
+}
+
+void release_barrier() {
+    for (const Thread& thread : threads)
+        if (thread.site.line != threads[0].site.line || std::strcmp(thread.site.file, threads[0].site.file)) {
+            failure = "divergent __syncthreads: " + name_of(threads[0]) + " waits at " + text_of(threads[0].site) +
+                      ", but " + name_of(thread) + " at " + text_of(thread.site);
+            return;
+        }
+    waiting = 0;
+    for (size_t i = 0; i < threads.size(); ++i) make_ready(int(i));
+}
+
+// Lets the lanes of the warp of `index` go on if all of the mask are here.
+void release_exchange(int index) {
+    const Thread& last = threads[index];
+    const int first = index / 32 * 32;
+    uint64_t brought[32];
+    std::memset(brought, 0xFF, sizeof brought);
+    for (int lane = 0; lane < 32; ++lane) {
+        if (!(last.mask >> lane & 1)) continue;
+        const size_t other = size_t(first + lane);
+        if (other >= threads.size() || threads[other].state == State::done) {
+            failure = "divergent warp exchange at " + text_of(last.site) + ": the mask holds lane " +
+                      std::to_string(lane) + ", which has exited or does not exist";
+            return;
+        }
+        if (threads[other].state != State::at_exchange) return;
+        if (threads[other].mask != last.mask || threads[other].site.line != last.site.line ||
+            std::strcmp(threads[other].site.file, last.site.file)) {
+            failure = "divergent warp exchange: " + name_of(last) + " is at " + text_of(last.site) + ", but " +
+                      name_of(threads[other]) + " at " + text_of(threads[other].site) + ", or with another mask";
+            return;
+        }
+        brought[lane] = threads[other].value;
+    }
+    for (int lane = 0; lane < 32; ++lane)
+        if (last.mask >> lane & 1) {
+            std::memcpy(threads[first + lane].gathered, brought, sizeof brought);
+            make_ready(first + lane);
+        }
+}
+
+void describe_deadlock() {
+    for (const Thread& thread : threads)
+        if (thread.state != State::done) {
+            failure = std::string(thread.state == State::at_barrier ? "divergent __syncthreads: "
+                                                                    : "divergent warp exchange: ") +
+                      name_of(thread) + " waits at " + text_of(thread.site) + ", but " + std::to_string(finished) +
+                      " of " + std::to_string(threads.size()) + " threads of the block have exited and " +
+                      std::to_string(waiting) + " wait at __syncthreads";
+            return;
+        }
+}
+
+void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {
+    blockIdx = block_index;
+    if (__start_simt_shared) std::memset(__start_simt_shared, 0xFF, __stop_simt_shared - __start_simt_shared);
+    shared.assign(shared_bytes, char(0xFF));
+    threads.resize(size_t(block.x) * block.y * block.z);
+    finished = waiting = 0;
+    candidates.clear();
+    for (size_t i = 0; i < threads.size(); ++i) {
+        threads[i].id = {unsigned(i % block.x), unsigned(i / block.x % block.y), unsigned(i / block.x / block.y)};
+        threads[i].state = State::fresh;
+        candidates.push_back(int(i));
+    }
+    while (failure.empty() && size_t(finished) < threads.size()) {
+        if (candidates.empty()) return describe_deadlock();
+        std::swap(candidates[random_bits() % candidates.size()], candidates.back());
+        const int index = candidates.back();
+        candidates.pop_back();
+        resume(index);
+    }
+}
+
+}  // namespace
+
+void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+    const std::lock_guard<std::mutex> lock(launching);
+    const uint64_t threads_per_block = uint64_t(block.x) * block.y * block.z;
+    if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
+        threads_per_block < 1 || threads_per_block > 1024 || block.z > 64 || shared_bytes > kSharedLimit) {
+        last_error = cudaErrorInvalidConfiguration;
+        return;
+    }
+    kernel = &body;
+    blockDim = block;
+    gridDim = grid;
+    std::vector<uint64_t> order(uint64_t(grid.x) * grid.y * grid.z);
+    for (size_t i = 0; i < order.size(); ++i) {
+        order[i] = i;
+        std::swap(order[i], order[random_bits() % (i + 1)]);
+    }
+    for (uint64_t i : order) {
+        run_block({unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)}, block,
+                  shared_bytes);
+        if (!failure.empty()) {
+            fibers.clear();  // the stacks of the threads that still wait are given up
+            free_fibers.clear();
+            throw std::runtime_error("simt: " + std::exchange(failure, ""));
+        }
+    }
+}
+
+void* dynamic_shared() { return shared.data(); }
+
+void wait_for_block(Site site) {
+    Thread& thread = threads[running];
+    thread.state = State::at_barrier;
+    thread.site = site;
+    if (++waiting == int(threads.size())) release_barrier();
+    switch_to(fibers[thread.fiber]->context, scheduler);
+}
+
+const uint64_t* exchange(unsigned mask, uint64_t value, Site site) {
+    const int index = running;
+    Thread& thread = threads[index];
+    thread.mask = mask;
+    thread.value = value;
+    thread.state = State::at_exchange;
+    thread.site = site;
+    if (mask >> lane() & 1)
+        release_exchange(index);
+    else
+        failure = "warp exchange at " + text_of(site) + ": " + name_of(thread) + " is not in its own mask";
+    switch_to(fibers[thread.fiber]->context, scheduler);
+    return thread.gathered;
+}
+
+}  // namespace simt
+
+// The tests set the seed of the order in which fibers and blocks run.
+extern "C" __attribute__((visibility("default"))) void simt_seed(uint64_t seed) {
+    const std::lock_guard<std::mutex> lock(simt::launching);
+    simt::random_bits.seed(seed);
+}
+
+const char* cudaGetErrorString(cudaError_t status) {
+    return status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "invalid argument";
+}
+
+cudaError_t cudaGetLastError() { return std::exchange(simt::last_error, cudaSuccess); }
+
+cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+    *version = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t) {
+    std::memset(address, value, bytes);
+    return cudaSuccess;
+}
