@@ -166,22 +166,27 @@ class BuildExtensions(build_ext):
         package = (ROOT if self.inplace else Path(self.build_lib).resolve()) / "gpucnn"
         for old in package.glob(f"_c*{sysconfig.get_config_var('EXT_SUFFIX')}"):
             old.unlink()
+        self.run_cmake(self.definitions(package, cuda, reason), "GPUCNN_CUDA=off builds without CUDA" if cuda else "")
+
+    def run_cmake(self, definitions, way_out):
+        """Configure and build in build/<Python's version>; a second run with equal arguments builds what changed."""
+        cmake, ninja = shutil.which("cmake"), shutil.which("ninja")
+        if not cmake or not ninja:
+            raise SystemExit("gpucnn: needs cmake and ninja, but they are not on the PATH: pip install cmake ninja")
         folder = ROOT / "build" / sys.implementation.cache_tag
-        # --fresh: with build isolation, the cache of an earlier build names tools that are gone by now.
-        configure = ["cmake", "--fresh", "-S", ROOT, "-B", folder, "-G", "Ninja"]
-        configure += [f"-D{name}={value}" for name, value in self.definitions(package, cuda, reason).items()]
+        configure = [cmake, f"-S{ROOT}", f"-B{folder}", "-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+        configure += [f"-D{name}={value}" for name, value in definitions.items()]
+        configure += shlex.split(os.environ.get("CMAKE_ARGS", ""))
+        # Other arguments (with build isolation: other temporary folders) make what CMake remembers stale.
+        arguments = folder / "arguments.txt"
+        known = arguments.exists() and arguments.read_text() == "\n".join(configure)
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2")
-        for command in (
-            [*configure, *shlex.split(os.environ.get("CMAKE_ARGS", ""))],
-            ["cmake", "--build", folder, "--parallel", jobs],
-        ):
-            try:
-                subprocess.run(command, check=True)
-            except FileNotFoundError:
-                raise SystemExit("gpucnn: needs cmake, but it is not on the PATH: pip install cmake ninja") from None
-            except subprocess.CalledProcessError:
-                way_out = " (GPUCNN_CUDA=off builds without CUDA)" if cuda else ""
-                raise SystemExit(f"gpucnn: cmake failed, see above{way_out}") from None
+        try:
+            subprocess.run(configure + ([] if known else ["--fresh"]), check=True)
+            arguments.write_text("\n".join(configure))
+            subprocess.run([cmake, "--build", folder, "--parallel", jobs], check=True)
+        except subprocess.CalledProcessError:
+            raise SystemExit(f"gpucnn: cmake failed, see above {way_out and f'({way_out})'}") from None
 
     def definitions(self, package, cuda, reason):
         import pybind11

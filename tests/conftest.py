@@ -1,0 +1,42 @@
+"""The tests run against the gpucnn that pip installed, or against the checkout where it is installed as editable."""
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Tests import tests.* and bench.* from the checkout. Its root goes last on the path: in front, the checkout's gpucnn,
+# which may have no extensions, would hide the installed one (`python -m pytest` puts it there).
+ROOT = str(Path(__file__).resolve().parent.parent)
+sys.path[:] = [folder for folder in sys.path if folder not in ("", ROOT)] + [ROOT]
+
+import gpucnn  # noqa: E402
+from gpucnn.device import cuda_problem  # noqa: E402
+
+# Times vary with the machine, and an example found by chance on one machine is of no use on another.
+hypothesis.settings.register_profile("gpucnn", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("gpucnn")
+
+
+def pytest_report_header():
+    return f"gpucnn {gpucnn.__version__} from {Path(gpucnn.__file__).parent}; GPU: {cuda_problem() or 'usable'}"
+
+
+def pytest_collection_modifyitems(items):
+    problem = cuda_problem()
+    if problem:
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason=f"no GPU: {problem}"))
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("torch"):
+        pytest.importorskip("torch")
+
+
+def pytest_terminal_summary(terminalreporter):
+    without = sum("no GPU:" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if without:
+        terminalreporter.write_line(f"{without} tests did not run for want of a GPU")
