@@ -33,6 +33,7 @@ def check(y, ref, magnitude, terms, factor=LIMIT):
 
 def check_conv(direction, shape, a, b, out, factor=LIMIT):
     """The law for one convolution result; a and b are the rounded inputs that the code under test saw."""
+    assert a.dtype == b.dtype == out.dtype, f"dtype {out.dtype}, but the operands have {a.dtype} and {b.dtype}"
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     check(
         out,
