@@ -1,40 +1,48 @@
-"""What all tests share: the path of their own modules, the skips for want of a GPU or PyTorch, and a fixed seed."""
+"""The tests run against the gpucnn that pip installed, or against the checkout where it is installed as editable."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-# Only this folder: the checkout stays off sys.path, so that the tests meet the gpucnn that is installed.
-sys.path.insert(0, str(Path(__file__).parent))
+# Tests import tests.* and bench.* from the checkout. Its root goes last on the path: in front, the checkout's gpucnn,
+# which may have no extensions, would hide the installed one (`python -m pytest` puts it there).
+ROOT = str(Path(__file__).resolve().parent.parent)
+sys.path[:] = [folder for folder in sys.path if folder not in ("", ROOT)] + [ROOT]
 
-import gpucnn
-from gpucnn import device
+import gpucnn  # noqa: E402
+from gpucnn.device import cuda_problem  # noqa: E402
 
-NEEDS = {
-    "cuda": device.cuda_problem(),
-    "torch": None if importlib.util.find_spec("torch") else "PyTorch is not installed",
-}
-_not_run = pytest.StashKey[dict]()
-
-
-def pytest_collection_modifyitems(config, items):
-    counts = config.stash.setdefault(_not_run, dict.fromkeys(NEEDS, 0))
-    for item in items:
-        for marker, problem in NEEDS.items():
-            if problem and item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=problem))
-                counts[marker] += 1
+# Times vary with the machine, and an example found by chance on one machine is of no use on another.
+hypothesis.settings.register_profile("gpucnn", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("gpucnn")
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    counts = config.stash.get(_not_run, {})
-    for marker, what in (("cuda", "a GPU"), ("torch", "PyTorch")):
-        if counts.get(marker):
-            terminalreporter.write_line(f"{counts[marker]} tests were skipped for want of {what}: {NEEDS[marker]}")
+def pytest_report_header():
+    return f"gpucnn {gpucnn.__version__} from {Path(gpucnn.__file__).parent}; GPU: {cuda_problem() or 'usable'}"
+
+
+def pytest_collection_modifyitems(items):
+    problem = cuda_problem()
+    if problem:
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason=f"no GPU: {problem}"))
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("torch"):
+        pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)
 def _seed():
+    """No test depends on the random numbers that tests before it drew."""
     gpucnn.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    without = sum("no GPU:" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if without:
+        terminalreporter.write_line(f"{without} tests did not run for want of a GPU")

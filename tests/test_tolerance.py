@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from cases import CASES, operands
-from tolerance import check, check_conv
 
 from gpucnn.conv.reference import convolve
 from gpucnn.conv.shape import DIRECTIONS, ConvShape
 from gpucnn.dtype import FLOATS
+from tests.cases import CASES, operands
+from tests.tolerance import check, check_conv
 
 SHAPE = CASES["never_square"]
 MANY = ConvShape(2, 64, 9, 8, 5, 3, 3, pad=(1, 1))  # enough terms for a bad accumulator to show
