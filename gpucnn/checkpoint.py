@@ -85,9 +85,7 @@ def _optimizer_state(arrays, info, optimizer):
     state = dict(info.get("optimizer") or {"kind": "no optimizer"})
     kind = state.pop("kind")
     if kind != type(optimizer).__name__:
-        raise ValueError(
-            f"the state of a {type(optimizer).__name__} is needed, but the file has that of {kind}"
-        )
+        raise ValueError(f"the state of a {type(optimizer).__name__} is needed, but the file has that of {kind}")
     return {**state, "arrays": _strip(arrays, "optimizer.")}
 
 
@@ -114,27 +112,17 @@ def read(path):
         digest = info.pop("sha256")
         # Copied out of the file's bytes, so that the arrays can be written to.
         arrays = {
-            name: np.frombuffer(entry["data"], as_dtype(DTYPES[entry["dtype"]]))
-            .reshape(entry["shape"])
-            .copy()
+            name: np.frombuffer(entry["data"], as_dtype(DTYPES[entry["dtype"]])).reshape(entry["shape"]).copy()
             for name, entry in entries
         }
     except SafetensorError as error:
-        raise ValueError(
-            f"load_checkpoint: {path}: a complete safetensors file is needed, but {error}"
-        ) from None
+        raise ValueError(f"load_checkpoint: {path}: a complete safetensors file is needed, but {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        raise ValueError(
-            f"load_checkpoint: {path}: a checkpoint of gpucnn is needed, but this file is none"
-        ) from None
+        raise ValueError(f"load_checkpoint: {path}: a checkpoint of gpucnn is needed, but this file is none") from None
     if _digest(arrays, info) != digest:
-        raise ValueError(
-            f"load_checkpoint: {path}: the content matches its SHA-256, but here it does not (corrupt)"
-        )
+        raise ValueError(f"load_checkpoint: {path}: the content matches its SHA-256, but here it does not (corrupt)")
     if info["format"] != FORMAT:
-        raise ValueError(
-            f"load_checkpoint: {path}: format {FORMAT} is read, but the file has {info['format']}"
-        )
+        raise ValueError(f"load_checkpoint: {path}: format {FORMAT} is read, but the file has {info['format']}")
     return arrays, info
 
 

@@ -58,9 +58,7 @@ class Training:
         self.test = data.DataLoader(test, 500)
         manual_seed(options.seed)
         self.model = MODELS[options.model]().to(options.device, options.dtype)
-        self.optimizer = optim.SGD(
-            self.model.parameters(), options.lr, MOMENTUM, WEIGHT_DECAY, nesterov=True
-        )
+        self.optimizer = optim.SGD(self.model.parameters(), options.lr, MOMENTUM, WEIGHT_DECAY, nesterov=True)
 
     def rate(self, step):
         """The learning rate of a step, counted from 0 over the whole run."""

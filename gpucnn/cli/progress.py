@@ -20,9 +20,7 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(
-                total=total, initial=done, unit=" images", unit_scale=True, dynamic_ncols=True
-            )
+            self.bar = tqdm(total=total, initial=done, unit=" images", unit_scale=True, dynamic_ncols=True)
 
     def __enter__(self):
         return self

@@ -64,8 +64,7 @@ def _run(training, folder):
                 )
     except KeyboardInterrupt:
         print(
-            f"interrupted: the checkpoint after epoch {saved} is kept; "
-            f"continue with: gpucnn train --resume {folder}",
+            f"interrupted: the checkpoint after epoch {saved} is kept; continue with: gpucnn train --resume {folder}",
             file=sys.stderr,
         )
         _draw(folder / "curves.png", training.history[:saved])
@@ -118,9 +117,7 @@ def _draw(path, history):
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracy = figure.subplots(1, 2)
     for name in ("train_loss", "test_loss"):
-        losses.plot(
-            epochs, [row[name] for row in history], marker=".", label=name.replace("_", " ")
-        )
+        losses.plot(epochs, [row[name] for row in history], marker=".", label=name.replace("_", " "))
     losses.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
     losses.legend()
     accuracy.plot(epochs, [100 * row["test_accuracy"] for row in history], marker=".")

@@ -9,9 +9,7 @@ import numpy as np
 
 # Third byte of the file -> element type; all are stored big-endian.
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-CHUNK = (
-    1 << 20
-)  # bytes asked for at once, so that a header which lies about its size costs no memory
+CHUNK = 1 << 20  # bytes asked for at once, so that a header which lies about its size costs no memory
 
 
 def read_idx(path, ndim=None):
@@ -31,9 +29,7 @@ def read_idx(path, ndim=None):
             try:
                 return _parse(stream, ndim)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise ValueError(
-                    f"read_idx: {os.fspath(path)}: a complete gzip file is needed, but {error}"
-                ) from None
+                raise ValueError(f"read_idx: {os.fspath(path)}: a complete gzip file is needed, but {error}") from None
             except ValueError as error:
                 raise ValueError(f"read_idx: {os.fspath(path)}: {error}") from None
 
@@ -51,9 +47,7 @@ def _parse(stream, ndim):
         raise ValueError(f"{ndim} dimensions are expected, but the header says {rank}")
     header = _read(stream, 4 * rank)
     if len(header) < 4 * rank:
-        raise ValueError(
-            f"the header has {4 + 4 * rank} bytes, but the file ends after {4 + len(header)}"
-        )
+        raise ValueError(f"the header has {4 + 4 * rank} bytes, but the file ends after {4 + len(header)}")
     sizes = tuple(int(n) for n in np.frombuffer(header, ">u4"))
     if math.prod(max(n, 1) for n in sizes) * dtype.itemsize > 2**40:
         raise ValueError(f"at most 2**40 bytes of data are read, but the header says sizes {sizes}")
@@ -64,9 +58,7 @@ def _parse(stream, ndim):
             f"sizes {sizes} need {expected} bytes of data, but only {len(data)} follow the header (truncated)"
         )
     if stream.read(1):
-        raise ValueError(
-            f"sizes {sizes} need {expected} bytes of data, but more follow the header (trailing bytes)"
-        )
+        raise ValueError(f"sizes {sizes} need {expected} bytes of data, but more follow the header (trailing bytes)")
     return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(sizes)
 
 

@@ -65,9 +65,7 @@ def _load(folder, part):
             f"mnist: {paths[0]} and {paths[1]} hold uint8, but they hold {images.dtype} and {labels.dtype}"
         )
     if images.shape[1:] != (28, 28):
-        raise ValueError(
-            f"mnist: {paths[0]}: images are 28 x 28, but they are {images.shape[1]} x {images.shape[2]}"
-        )
+        raise ValueError(f"mnist: {paths[0]}: images are 28 x 28, but they are {images.shape[1]} x {images.shape[2]}")
     if len(images) != len(labels) or not len(images):
         raise ValueError(
             f"mnist: every image has a label, but there are {len(images)} images and {len(labels)} labels ({paths[1]})"
@@ -83,6 +81,4 @@ def _find(folder, name):
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(
-        f"mnist: {name} or {name}.gz is expected in {folder}, but neither is there"
-    )
+    raise FileNotFoundError(f"mnist: {name} or {name}.gz is expected in {folder}, but neither is there")

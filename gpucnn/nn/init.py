@@ -40,18 +40,15 @@ def xavier_uniform_(tensor):
 
 
 def _normal(tensor, std):
-    return _fill(
-        tensor, get_rng().standard_normal(tensor.shape, dtype=np.float32) * np.float32(std)
-    )
+    return _fill(tensor, get_rng().standard_normal(tensor.shape, dtype=np.float32) * np.float32(std))
 
 
 def _uniform(tensor, bound):
-    return _fill(
-        tensor, (2 * get_rng().random(tensor.shape, dtype=np.float32) - 1) * np.float32(bound)
-    )
+    return _fill(tensor, (2 * get_rng().random(tensor.shape, dtype=np.float32) - 1) * np.float32(bound))
 
 
 def _fill(tensor, values):
     # Drawn on the CPU, so that a seed gives the same network on every device.
     tensor.data[...] = to_device(values.astype(tensor.dtype, copy=False), tensor.device)
+    tensor.version[0] += 1
     return tensor

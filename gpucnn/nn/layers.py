@@ -49,9 +49,7 @@ class Conv2d(Module):
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "algorithm": "auto"}
         k, c, r, s = self.weight.shape
         text = f"{c * self.options['groups']}, {k}, kernel_size=({r}, {s})"
-        text += "".join(
-            f", {name}={value!r}" for name, value in self.options.items() if value != defaults[name]
-        )
+        text += "".join(f", {name}={value!r}" for name, value in self.options.items() if value != defaults[name])
         return text + ("" if self.bias is not None else ", bias=False")
 
 
@@ -234,9 +232,7 @@ class Sequential(Module):
     def __init__(self, *modules):
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
-                raise TypeError(
-                    f"Sequential: takes Modules, but argument {i} is a {type(module).__name__}"
-                )
+                raise TypeError(f"Sequential: takes Modules, but argument {i} is a {type(module).__name__}")
             setattr(self, str(i), module)
 
     def forward(self, x):

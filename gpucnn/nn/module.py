@@ -1,10 +1,8 @@
 """Module: a tree of layers with named parameters and buffers."""
 
-import numpy as np
-
 from ..device import to_device
 from ..dtype import accumulate, as_dtype, is_float
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 
 
 class Parameter(Tensor):
@@ -29,9 +27,7 @@ class Module:
     training = True
 
     def forward(self, *inputs):
-        raise NotImplementedError(
-            f"{type(self).__name__}: a Module defines forward, but this one does not"
-        )
+        raise NotImplementedError(f"{type(self).__name__}: a Module defines forward, but this one does not")
 
     def __call__(self, *inputs, **options):
         return self.forward(*inputs, **options)
@@ -97,9 +93,7 @@ class Module:
         device, dtype = (target, dtype) if _is_device(target) else (None, target)
         dtype = None if dtype is None else as_dtype(dtype)
         if dtype is not None and not is_float(dtype):
-            raise TypeError(
-                f"Module.to: parameters are floating point, but the dtype asked for is {dtype}"
-            )
+            raise TypeError(f"Module.to: parameters are floating point, but the dtype asked for is {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
             data = tensor.data
             if dtype is not None and is_float(data.dtype):
@@ -111,12 +105,10 @@ class Module:
 
     def state_dict(self):
         """{name: array} of all parameters and buffers: the arrays themselves, not copies."""
-        return {
-            name: tensor.data for name, tensor in [*self._named(Parameter), *self._named(Buffer)]
-        }
+        return {name: tensor.data for name, tensor in [*self._named(Parameter), *self._named(Buffer)]}
 
     def load_state_dict(self, state, strict=True):
-        """Copy the arrays (or Tensors) of state into the parameters and buffers, each keeping its device and dtype.
+        """Copy the arrays (or Tensors, of any library) of state into the parameters and buffers, each keeping its device and dtype.
 
         Names and shapes are checked before anything changes. With ``strict`` the names must be exactly those of
         ``state_dict()``; without, names on one side only are left alone. Errors are ValueErrors naming them.
@@ -125,14 +117,12 @@ class Module:
         name = type(self).__name__
         if strict and own.keys() != dict(state).keys():
             missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-            raise ValueError(
-                f"{name}.load_state_dict: names must match, but missing are {missing}, unknown {extra}"
-            )
-        given = {key: getattr(state[key], "data", state[key]) for key in own if key in state}
+            raise ValueError(f"{name}.load_state_dict: names must match, but missing are {missing}, unknown {extra}")
+        given = {key: as_tensor(state[key]).data for key in own if key in state}
         for key, array in given.items():
-            if tuple(np.shape(array)) != own[key].shape:
+            if array.shape != own[key].shape:
                 raise ValueError(
-                    f"{name}.load_state_dict: {key} has shape {own[key].shape}, but the state has {np.shape(array)}"
+                    f"{name}.load_state_dict: {key} has shape {own[key].shape}, but the state has {array.shape}"
                 )
         for key, array in given.items():
             tensor = own[key]

@@ -18,9 +18,7 @@ class Adam(Optimizer):
     state_names = ("mean", "square")
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        super().__init__(
-            params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay
-        )
+        super().__init__(params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
         self._check("lr is not negative", lr >= 0, lr)
         self._check("betas are in [0, 1)", all(0 <= b < 1 for b in betas), betas)
         self._check("eps is not negative", eps >= 0, eps)

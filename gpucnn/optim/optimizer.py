@@ -26,18 +26,14 @@ class Optimizer:
             raise ValueError(f"{name}: needs at least one parameter, but came none")
         for i, p in enumerate(self.params):
             if not getattr(p, "requires_grad", False) or not p.is_leaf:
-                raise ValueError(
-                    f"{name}: parameters are leaves that require grad, but number {i} is not"
-                )
+                raise ValueError(f"{name}: parameters are leaves that require grad, but number {i} is not")
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError(f"{name}: each parameter is listed once, but one came twice")
         self.option_names = tuple(options)
         vars(self).update(options)
         self.state = [{} for _ in self.params]  # name -> array, per parameter
         self.steps = [0] * len(self.params)  # steps taken, per parameter
-        self.written = [None] * len(
-            self.params
-        )  # (array, version) as step left them, where there is a master
+        self.written = [None] * len(self.params)  # (array, version) as step left them, where there is a master
 
     def zero_grad(self):
         """Forget the gradients of all parameters."""
@@ -71,11 +67,7 @@ class Optimizer:
         return {
             "options": {name: getattr(self, name) for name in self.option_names},
             "steps": list(self.steps),
-            "arrays": {
-                f"{i}.{name}": array
-                for i, state in enumerate(self.state)
-                for name, array in state.items()
-            },
+            "arrays": {f"{i}.{name}": array for i, state in enumerate(self.state) for name, array in state.items()},
         }
 
     def load_state_dict(self, saved):
@@ -94,28 +86,16 @@ class Optimizer:
         """Raise the ValueError that ``load_state_dict`` would raise; change nothing."""
         name = f"{type(self).__name__}.load_state_dict"
         if len(saved["steps"]) != len(self.params):
-            raise ValueError(
-                f"{name}: has {len(self.params)} parameters, but the state is of {len(saved['steps'])}"
-            )
+            raise ValueError(f"{name}: has {len(self.params)} parameters, but the state is of {len(saved['steps'])}")
         if saved["options"].keys() != set(self.option_names):
-            raise ValueError(
-                f"{name}: options are {[*self.option_names]}, but came {[*saved['options']]}"
-            )
+            raise ValueError(f"{name}: options are {[*self.option_names]}, but came {[*saved['options']]}")
         for key, array in saved["arrays"].items():
             number, _, part = key.partition(".")
-            if (
-                part not in (*self.state_names, "master")
-                or not number.isdigit()
-                or int(number) >= len(self.params)
-            ):
-                raise ValueError(
-                    f"{name}: state is called N.{{{', '.join(self.state_names)}}}, but came {key}"
-                )
+            if part not in (*self.state_names, "master") or not number.isdigit() or int(number) >= len(self.params):
+                raise ValueError(f"{name}: state is called N.{{{', '.join(self.state_names)}}}, but came {key}")
             shape = self.params[int(number)].shape
             if tuple(array.shape) != shape:
-                raise ValueError(
-                    f"{name}: {key} has the shape of its parameter, {shape}, but came {array.shape}"
-                )
+                raise ValueError(f"{name}: {key} has the shape of its parameter, {shape}, but came {array.shape}")
 
     def _check(self, rule, holds, value):
         if not holds:

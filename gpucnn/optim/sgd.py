@@ -16,9 +16,7 @@ class SGD(Optimizer):
     state_names = ("velocity",)
 
     def __init__(self, params, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
-        super().__init__(
-            params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
-        )
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
         self._check("lr is not negative", lr >= 0, lr)
         self._check("momentum is in [0, 1)", 0 <= momentum < 1, momentum)
         self._check("weight_decay is not negative", weight_decay >= 0, weight_decay)
