@@ -41,8 +41,10 @@ def save_checkpoint(path, model, optimizer=None, **extra):
     The new file is written under another name, synchronised with the disk and renamed. An error (a full disk:
     OSError) leaves the old checkpoint as it was.
     """
+    from . import __version__  # here, because the package imports this module before it has a version
+
     arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
-    info = {"format": FORMAT, "extra": extra, "rng": get_rng().bit_generator.state}
+    info = {"format": FORMAT, "version": __version__, "extra": extra, "rng": get_rng().bit_generator.state}
     if optimizer is not None:
         state = optimizer.state_dict()
         arrays.update({f"optimizer.{name}": array for name, array in state.pop("arrays").items()})

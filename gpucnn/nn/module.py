@@ -108,10 +108,12 @@ class Module:
         return {name: tensor.data for name, tensor in [*self._named(Parameter), *self._named(Buffer)]}
 
     def load_state_dict(self, state, strict=True):
-        """Copy the arrays (or Tensors, of any library) of state into the parameters and buffers, each keeping its device and dtype.
+        """Copy the arrays of state into the parameters and buffers, each keeping its device and dtype.
 
-        Names and shapes are checked before anything changes. With ``strict`` the names must be exactly those of
-        ``state_dict()``; without, names on one side only are left alone. Errors are ValueErrors naming them.
+        state       {name: array or tensor}; tensors of other libraries come over DLPack
+        strict      the names must be exactly those of ``state_dict()``; else names on one side only are left alone
+
+        Names and shapes are checked before anything changes; errors are ValueErrors naming them.
         """
         own = dict([*self._named(Parameter), *self._named(Buffer)])
         name = type(self).__name__
