@@ -112,7 +112,8 @@ class Function:
         grads = self.backward(gy)
         if not keep:
             self.saved = None
-        return grads if isinstance(grads, tuple) else (grads,)
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        return tuple(np.asarray(g) if isinstance(g, np.generic) else g for g in grads)
 
 
 def backward(root, gradient=None, *, retain_graph=False):

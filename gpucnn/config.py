@@ -42,7 +42,7 @@ BUILD_SETTINGS = {  # read by setup.py only
     "GPUCNN_CUDA_ARCH": "architectures of the CUDA extension, such as 80;90a, or native",
 }
 
-_overrides = ContextVar("gpucnn_settings", default={})
+_overrides = ContextVar("gpucnn_settings", default=None)
 
 
 def _from_environment(name):
@@ -62,7 +62,7 @@ _base = {name: _from_environment(name) for name in SETTINGS}
 
 def get(name):
     """The value of a setting now: the innermost ``using``, else the environment at import, else the default."""
-    overrides = _overrides.get()
+    overrides = _overrides.get() or {}
     return overrides[name] if name in overrides else _base[name]
 
 
@@ -77,7 +77,7 @@ def using(**settings):
     unknown = settings.keys() - (SETTINGS.keys() - {"num_threads"})
     if unknown:
         raise ValueError(f"using: takes {', '.join(SETTINGS.keys() - {'num_threads'})}, but came {', '.join(unknown)}")
-    token = _overrides.set({**_overrides.get(), **settings})
+    token = _overrides.set({**(_overrides.get() or {}), **settings})
     try:
         yield
     finally:

@@ -10,8 +10,8 @@ from . import native
 
 
 def array_module(array):
-    """NumPy for a NumPy array, CuPy for a CuPy array."""
-    return np if type(array) is np.ndarray else _cupy()
+    """NumPy for a NumPy array (or one of the scalars that NumPy makes of shape ()), CuPy for a CuPy array."""
+    return np if type(array) is np.ndarray or isinstance(array, np.generic) else _cupy()
 
 
 def is_array(value):
