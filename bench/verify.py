@@ -1,0 +1,184 @@
+"""The check on a machine with a GPU: `python -m bench.verify OUT [--no-build] [--data DIR]`.
+
+Builds gpucnn for this GPU, runs the tests that need one, runs the kernel tests under compute-sanitizer, and trains
+LeNet in every dtype. OUT/verify.json says what was run where and how it went; each stage leaves a log beside it. A
+stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2 there is no GPU.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+DTYPES = ("float32", "float16", "bfloat16")
+LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
+LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
+STAGE_LIMIT = 3600  # seconds
+GPU_FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "clocks.max.sm")
+
+
+def output(*command):
+    """What a command prints, or None where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def gpus():
+    """One dict a GPU, from the driver's own tool."""
+    listed = output("nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader")
+    return [dict(zip(GPU_FIELDS, map(str.strip, line.split(",")), strict=True)) for line in (listed or "").splitlines()]
+
+
+def environment():
+    """What a reader of the results must know about the machine and the source."""
+    return {
+        "gpus": gpus(),
+        "commit": output("git", "rev-parse", "HEAD"),
+        "dirty": bool(output("git", "status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package.name: package.version for package in importlib.metadata.distributions()},
+    }
+
+
+class Report:
+    """verify.json, written anew after every stage, so that a run that is cut off leaves what it found."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.content = {"environment": environment(), "stages": [], "passed": False}
+
+    def write(self):
+        (self.folder / "verify.json").write_text(json.dumps(self.content, indent=1) + "\n")
+
+    def stage(self, name, command, judge=None, variables=None):
+        """Run a command into OUT/NAME.log; judge() -> (passed, facts) where its exit code does not say all."""
+        print(f"{name} ...", end=" ", flush=True)
+        start = time.monotonic()
+        facts = {}
+        with open(self.folder / f"{name}.log", "w") as log:
+            try:
+                # In OUT: in the checkout's root, the folder gpucnn/ would hide the installed package.
+                passed = not subprocess.run(
+                    command,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.folder,
+                    env={**os.environ, **(variables or {})},
+                    timeout=STAGE_LIMIT,
+                ).returncode
+                if judge:
+                    fits, facts = judge()
+                    passed = passed and fits
+            except (OSError, subprocess.TimeoutExpired, LookupError, ValueError, ElementTree.ParseError) as error:
+                passed, facts = False, {"problem": f"{type(error).__name__}: {error}"}
+        self.record(name, passed, seconds=round(time.monotonic() - start, 1), **facts)
+
+    def record(self, name, passed, **facts):
+        """passed is True, False, or None for a stage that could not be run here."""
+        self.content["stages"].append({"name": name, "passed": passed, **facts})
+        self.write()
+        said = {True: "passed", False: f"FAILED (see {name}.log)", None: f"{name} not run"}[passed]
+        print(f"{said}:", ", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+
+    def close(self):
+        self.content["passed"] = all(stage["passed"] is not False for stage in self.content["stages"])
+        self.write()
+        return self.content["passed"]
+
+
+def build(report):
+    """Install this checkout for this machine's GPU; where the build tools are installed, without downloads."""
+    isolation = []
+    if all(map(importlib.util.find_spec, ("setuptools", "pybind11", "scipy_openblas32"))) and shutil.which("ninja"):
+        isolation = ["--no-build-isolation"]
+    architectures = os.environ.get("GPUCNN_CUDA_ARCH", "native")
+    report.stage(
+        "build",
+        [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--force-reinstall", *isolation, ROOT],
+        variables={"GPUCNN_CUDA": "on", "GPUCNN_CUDA_ARCH": architectures},
+    )
+
+
+def test(report, name, tests, runner=()):
+    """Run the tests that need a GPU; a stage without one executed test has shown nothing."""
+    result = report.folder / f"{name}.xml"
+    result.unlink(missing_ok=True)
+
+    def judge():
+        suite = ElementTree.parse(result).getroot().find("testsuite")
+        counts = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
+        return counts["tests"] > counts["skipped"], counts
+
+    pytest = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "cuda", f"--junitxml={result}"]
+    report.stage(name, [*runner, *pytest, ROOT / tests], judge)
+
+
+def sanitize(report):
+    """The kernel tests under compute-sanitizer, where it is found on the PATH or in a toolkit."""
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    folders = [f"{home}/{part}" for home in homes if home for part in ("bin", "compute-sanitizer")]
+    sanitizer = shutil.which("compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *folders]))
+    for tool in ("memcheck", "racecheck"):
+        if sanitizer:
+            test(report, tool, "tests/kernels", [sanitizer, "--tool", tool, "--error-exitcode", "99"])
+        else:
+            report.record(tool, None, reason="compute-sanitizer was not found")
+
+
+def train(report, data):
+    """Train LeNet in each dtype; the 16-bit ones must come close to float32."""
+    least = LEAST_ACCURACY["digits" if data is None else "mnist"]
+    given = [] if data is None else ["--data", data, "--epochs", "5"]
+    reached = {}
+    for dtype in DTYPES:
+        folder = report.folder / f"train-{dtype}"
+        shutil.rmtree(folder, ignore_errors=True)
+
+        def judge(folder=folder, dtype=dtype):
+            with open(folder / "metrics.csv", newline="") as file:
+                last = list(csv.DictReader(file))[-1]
+            accuracy = reached[dtype] = float(last["test_accuracy"])
+            close = abs(accuracy - reached.get("float32", accuracy)) <= LARGEST_GAP
+            return close and accuracy >= least, {"test_accuracy": accuracy, "epochs": int(last["epoch"])}
+
+        command = [sys.executable, "-m", "gpucnn", "train", "--device", "cuda", "--dtype", dtype, "--out", folder]
+        report.stage(f"train-{dtype}", command + given, judge)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.verify", description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder for verify.json and the logs")
+    parser.add_argument("--no-build", action="store_true", help="check the gpucnn that is installed")
+    parser.add_argument("--data", type=Path, help="train 5 epochs on the MNIST files in this folder, not on the digits")
+    options = parser.parse_args()
+    if not gpus():
+        print("bench.verify: needs an NVIDIA GPU, but nvidia-smi shows none on this machine", file=sys.stderr)
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = Report(options.out.resolve())
+    if not options.no_build:
+        build(report)
+    report.stage("info", [sys.executable, "-m", "gpucnn", "info"])
+    test(report, "cuda-tests", "tests")
+    sanitize(report)
+    train(report, options.data and options.data.resolve())
+    passed = report.close()
+    print(f"{'all passed' if passed else 'FAILED'}: {report.folder / 'verify.json'}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
