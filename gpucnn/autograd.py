@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from . import config, tensor
+from . import dtype as dtypes
 from .device import array_module, device_of
 
 _enabled = ContextVar("gpucnn_grad_enabled", default=True)
@@ -48,7 +49,7 @@ class Function:
         vars(self).update(parameters)
 
     def save(self, *arrays):
-        """Keep arrays for backward; the graph holds no other array."""
+        """Keep arrays for backward (None for one that it will not need); the graph holds no other array."""
         self.saved = arrays
 
     @classmethod
@@ -67,7 +68,7 @@ class Function:
             self._report(data, start)
         version = inputs[0].version if self.view and _owner(data) is _owner(inputs[0].data) else None
         out = tensor.Tensor(data, version=version)
-        if any(self.needs):
+        if any(self.needs) and dtypes.is_float(out.dtype):
             out.requires_grad, out.node = True, self
             self._link(inputs, out)
         return out
@@ -80,11 +81,11 @@ class Function:
         self.output = (out.shape, out.dtype)
         self.edges = tuple((t.node or t) if need else None for t, need in zip(inputs, self.needs, strict=True))
         self.metas = tuple((t.shape, t.dtype) for t in inputs)
-        self.retained = None
+        self.retained = None  # a weak reference to the output, where its gradient is wanted
         self.versions = []  # (cell, value) of every tensor whose memory was saved
         owners = {id(_owner(t.data)): t.version for t in (*inputs, out)}
         for array in self.saved:
-            cell = owners.get(id(_owner(array)))
+            cell = None if array is None else owners.get(id(_owner(array)))
             if cell is not None:
                 self.versions.append((cell, cell[0]))
 
@@ -134,10 +135,13 @@ def backward(root, gradient=None, *, retain_graph=False):
         gradient = array_module(root.data).ones_like(root.data)
     else:
         gradient = tensor.as_tensor(gradient).data
-        if gradient.shape != root.shape or device_of(gradient) != root.device:
+        if gradient.shape != root.shape:
             raise ValueError(
-                f"backward: gradient has shape and device of the tensor, but came {gradient.shape} on"
-                f" {device_of(gradient)} ({root.shape} on {root.device})"
+                f"backward: gradient has the shape of the tensor, but came {gradient.shape} ({root.shape})"
+            )
+        if device_of(gradient) != root.device:
+            raise TypeError(
+                f"backward: gradient is on the device of the tensor, but came {device_of(gradient)} and {root.device}"
             )
         gradient = gradient.astype(root.dtype, copy=False)
     if root.node is None:
@@ -151,8 +155,9 @@ def backward(root, gradient=None, *, retain_graph=False):
         if gy is None:  # no path from the root brought a gradient
             found = (None,) * len(node.edges)
         else:
-            if node.retained is not None:
-                _accumulate(node.retained, gy, fresh=False)
+            retained = node.retained and node.retained()
+            if retained is not None:
+                _accumulate(retained, gy, fresh=False)
             found = node.gradients(gy, retain_graph)
         for i, edge in enumerate(node.edges):
             if edge is None:

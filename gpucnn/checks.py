@@ -1,15 +1,23 @@
 """The few checks of arguments that operations share, and their messages."""
 
+import numpy as np
+
 from . import dtype as dtypes
 
 
 def pair(value, name):
     """(h, w) of an int or of two ints."""
-    if isinstance(value, int):
-        return (value, value)
-    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, int) for v in value):
-        return tuple(value)
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) == 2 and all(isinstance(v, (int, np.integer)) for v in values):
+        return tuple(map(int, values))
     raise ValueError(f"{name}: takes an int or a pair (h, w) of ints, but came {value!r}")
+
+
+def whole(value, name):
+    """A Python int."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    raise ValueError(f"{name}: takes an int, but came {value!r}")
 
 
 def ndim(op, tensor, count, meaning):

@@ -21,9 +21,9 @@ def as_dtype(dtype):
         found = bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.name not in FLOATS and found.name not in OTHERS:
+    if found is None or found.name not in {**FLOATS, **OTHERS}:
         raise TypeError(f"dtype: takes one of {', '.join([*FLOATS, *OTHERS])}, but came {dtype}")
-    return found
+    return FLOATS.get(found.name) or OTHERS[found.name]  # in the byte order of this machine
 
 
 def is_float(dtype):

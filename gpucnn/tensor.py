@@ -1,5 +1,7 @@
 """Tensor: an array, its gradient and its place in the graph; and the functions that make tensors."""
 
+import weakref
+
 import numpy as np
 
 from . import autograd
@@ -22,7 +24,7 @@ class Tensor:
     def __init__(self, data, requires_grad=False, version=None):
         if requires_grad and not dtypes.is_float(data.dtype):
             raise TypeError(f"tensor: only floats have gradients, but came {data.dtype} {data.shape}")
-        self.data = data
+        self.data = np.asarray(data) if isinstance(data, np.generic) else data  # NumPy makes 0-d results scalars
         self.grad = None
         self.node = None
         self.requires_grad = requires_grad
@@ -58,6 +60,9 @@ class Tensor:
         if dtypes.is_float(self.dtype):
             raise TypeError(f"index: takes an integer tensor, but came {self.dtype} ({self.shape})")
         return int(self.item())
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else str(self)
 
     __hash__ = object.__hash__
 
@@ -141,7 +146,7 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("retain_grad: needs a tensor that requires grad, but this one does not")
         if self.node is not None:
-            self.node.retained = self
+            self.node.retained = weakref.ref(self)
 
     def requires_grad_(self, requires_grad=True):
         """Ask for gradients (or stop asking), in place; for leaves."""
@@ -162,15 +167,26 @@ class Tensor:
             )
         if other.device != self.device:
             raise TypeError(f"{name}: both tensors are on one device, but came {self.device} and {other.device}")
+        if not getattr(self.data.flags, "writeable", True):  # CuPy arrays have no such flag
+            raise ValueError(
+                f"{name}: changes memory that may be written, but came a broadcast view or read-only memory"
+                f" ({self.shape})"
+            )
         change(other.data)
         self.version[0] += 1
         return self
 
     def _inplace(self, name, ufunc, other):
         def change(values):
-            result = ufunc(self.data, values)
-            if result.shape != self.shape:
-                raise ValueError(f"{name}: the result fits the tensor, but came {result.shape} ({self.shape})")
+            lead = self.ndim - values.ndim
+            if lead < 0 or any(n not in (1, m) for n, m in zip(values.shape, self.shape[lead:], strict=True)):
+                raise ValueError(f"{name}: the result fits the tensor, but came {values.shape} ({self.shape})")
+            dtype = dtypes.promote(self.dtype, values.dtype)
+            result = ufunc(self.data.astype(dtype, copy=False), values.astype(dtype, copy=False))
+            if dtypes.is_float(result.dtype) and not dtypes.is_float(self.dtype):
+                raise TypeError(
+                    f"{name}: integers stay integers, but came {result.dtype} for {self.dtype} {self.shape}"
+                )
             self.data[...] = result.astype(self.dtype, copy=False)
 
         return self._change(name, change, other)
@@ -189,7 +205,10 @@ class Tensor:
 
     def __setitem__(self, index, value):
         def change(values):
-            self.data[ops.raw_index(index)] = values.astype(self.dtype, copy=False)
+            try:
+                self.data[ops.raw_index(index)] = values.astype(self.dtype, copy=False)
+            except (IndexError, ValueError) as error:
+                raise type(error)(f"setitem: index and value fit the tensor, but {error} ({self.shape})") from None
 
         self._change("setitem", change, value)
 
@@ -272,10 +291,10 @@ class Tensor:
         return ops.argmax(self, axis)
 
     def reshape(self, *shape):
-        return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return ops.reshape(self, _shape(shape))
 
     def permute(self, *axes):
-        return ops.permute(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+        return ops.permute(self, _shape(axes))
 
     def transpose(self, axis0, axis1):
         return ops.transpose(self, axis0, axis1)
@@ -316,19 +335,27 @@ def as_tensor(value, like=None):
     if isinstance(value, Tensor):
         return value
     if like is not None and isinstance(value, (bool, int, float)):
-        whole = isinstance(value, int)
-        dtype = like.dtype if dtypes.is_float(like.dtype) or whole else dtypes.float32
-        return Tensor(_like(like.data, np.full((), value, dtype)))
+        return Tensor(_like(like.data, np.full((), value, _dtype_beside(value, like.dtype))))
     if devices.is_array(value):
-        array = value if type(value) is not np.ndarray else np.asarray(value)
+        array = np.asarray(value) if isinstance(value, np.ndarray) else value  # no memmap or matrix
     elif hasattr(value, "__dlpack_device__") and not isinstance(value, np.generic):
         return from_dlpack(value)
     else:
         array = np.asarray(value)
         if array.dtype == np.float64 and not isinstance(value, (np.generic, np.ndarray)):
             array = array.astype(np.float32)
-    dtypes.as_dtype(array.dtype)
-    return Tensor(array)
+    return Tensor(array.astype(dtypes.as_dtype(array.dtype), copy=False))  # to the byte order of this machine
+
+
+def _dtype_beside(value, dtype):
+    """The dtype of a Python number beside a tensor: the tensor's, where that can hold the number."""
+    if dtypes.is_float(dtype):
+        return dtype
+    if isinstance(value, float):
+        return dtypes.float32
+    if dtype == np.bool_:
+        return dtype if isinstance(value, bool) else np.dtype(np.int64)
+    return dtype if np.iinfo(dtype).min <= value <= np.iinfo(dtype).max else np.dtype(np.int64)
 
 
 def _like(array, value):
@@ -356,6 +383,8 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
     >>> tensor([[1.0, 2.0], [3.0, 4.0]]).sum()
     tensor(10.)
     """
+    if dtype is not None and isinstance(data, (int, float, list, tuple)):
+        data = np.asarray(data)  # Python floats keep their digits on the way to dtype
     return _new(as_tensor(data).data.copy(), dtype, device, requires_grad)
 
 
@@ -406,7 +435,7 @@ def ones_like(like):
 def arange(*limits, dtype=None, device=None):
     """Evenly spaced values, as NumPy's arange: int64 for ints, float32 for floats."""
     array = np.arange(*limits)
-    return _new(array.astype(np.float32) if array.dtype == np.float64 else array, dtype, device, False)
+    return _new(array, dtype or ("float32" if array.dtype == np.float64 else None), device, False)
 
 
 def randn(*shape, dtype="float32", device=None, requires_grad=False):
@@ -420,7 +449,7 @@ def rand(*shape, dtype="float32", device=None, requires_grad=False):
 
 
 def _shape(shape):
-    return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
 
 
 from . import ops  # noqa: E402  (last, because the operations are made of tensors)

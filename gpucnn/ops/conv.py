@@ -9,7 +9,7 @@ from .reduce import channel_sum
 
 class Conv2d(Function):
     def forward(self, x, weight, *bias):
-        self.save(x, weight)
+        self.save(x if self.needs[1] else None, weight if self.needs[0] else None)
         y = run("fwd", self.shape, x, weight, algorithm=self.algorithm)
         if bias:
             y += bias[0][:, None, None]
@@ -49,7 +49,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, a
         checks.pair(stride, "conv2d stride"),
         checks.pair(padding, "conv2d padding"),
         checks.pair(dilation, "conv2d dilation"),
-        groups,
+        checks.whole(groups, "conv2d groups"),
     )
     if bias is not None and operands[2].shape != (shape.K,):
         raise ValueError(

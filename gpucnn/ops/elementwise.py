@@ -31,13 +31,17 @@ def _operands(a, b):
 
 
 def _binary(function, a, b, **parameters):
-    a, b = _operands(a, b)
+    return _broadcasting(function, *_operands(a, b), **parameters)
+
+
+def _broadcasting(function, *operands, **parameters):
     try:
-        return function.apply(a, b, **parameters)
+        return function.apply(*operands, **parameters)
     except ValueError as error:
         if "broadcast" not in str(error):
             raise
-        raise ValueError(f"{function.name()}: shapes broadcast together, but came {a.shape} and {b.shape}") from None
+        shapes = " and ".join(str(t.shape) for t in operands)
+        raise ValueError(f"{function.name()}: shapes broadcast together, but came {shapes}") from None
 
 
 class Add(Function):
@@ -62,25 +66,27 @@ class Sub(Function):
 
 class Mul(Function):
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b if self.needs[0] else None)
+        self.shapes = a.shape, b.shape
         return a * b
 
     def backward(self, gy):
         a, b = self.saved
-        ga = unbroadcast(gy * b, a.shape) if self.needs[0] else None
-        gb = unbroadcast(gy * a, b.shape) if self.needs[1] else None
+        ga = unbroadcast(gy * b, self.shapes[0]) if self.needs[0] else None
+        gb = unbroadcast(gy * a, self.shapes[1]) if self.needs[1] else None
         return ga, gb
 
 
 class Div(Function):
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b)
+        self.shapes = a.shape, b.shape
         return a / b
 
     def backward(self, gy):
         a, b = self.saved
-        ga = unbroadcast(gy / b, a.shape) if self.needs[0] else None
-        gb = unbroadcast(-gy * a / b / b, b.shape) if self.needs[1] else None
+        ga = unbroadcast(gy / b, self.shapes[0]) if self.needs[0] else None
+        gb = unbroadcast(-gy * a / b / b, self.shapes[1]) if self.needs[1] else None
         return ga, gb
 
 
@@ -198,14 +204,15 @@ class Relu(Function):
 
 class Sigmoid(Function):
     def forward(self, x):
-        xp, half = array_module(x), x.dtype.type(0.5)
-        y = half * (xp.tanh(half * x) + x.dtype.type(1))  # no overflow on either side
+        xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
+        one, power = wide.dtype.type(1), xp.exp(-xp.abs(wide))  # at most 1: no overflow, and no digits lost
+        y = (xp.where(wide < 0, power, one) / (one + power)).astype(x.dtype)
         self.save(y)
         return y
 
     def backward(self, gy):
         (y,) = self.saved
-        return gy * (y - y * y)
+        return gy * y * (y.dtype.type(1) - y)
 
 
 class Tanh(Function):
@@ -216,7 +223,8 @@ class Tanh(Function):
 
     def backward(self, gy):
         (y,) = self.saved
-        return gy - gy * y * y
+        one = y.dtype.type(1)
+        return gy * ((one - y) * (one + y))  # the factors keep the digits that 1 - y y loses
 
 
 class Clip(Function):
@@ -232,6 +240,11 @@ class Clip(Function):
     def backward(self, gy):
         (inside,) = self.saved
         return gy * inside
+
+
+class Compare(Function):
+    def forward(self, a, b):
+        return getattr(array_module(a), self.ufunc)(a, b)  # bools, which have no gradient
 
 
 class Cast(Function):
@@ -294,10 +307,10 @@ def where(condition, a, b):
     tensor([1., 0.])
     """
     condition = as_tensor(condition)
-    a = as_tensor(a, like=b if isinstance(b, Tensor) else None)
-    b = as_tensor(b, like=a)
-    dtype = dtypes.promote(a.dtype, b.dtype)
-    return Where.apply(condition, astype(a, dtype), astype(b, dtype))
+    if condition.dtype != bool:
+        raise TypeError(f"where: the condition is a bool tensor, but came {condition.dtype.name} {condition.shape}")
+    a = as_tensor(a, like=b if isinstance(b, Tensor) else condition)
+    return _broadcasting(Where, condition, *_operands(a, b))
 
 
 def neg(x):
@@ -350,15 +363,15 @@ def tanh(x):
 
 
 def clip(x, low=None, high=None):
-    """x limited to [low, high]; the gradient passes where x is inside."""
+    """x limited to [low, high], of which one may be None; the gradient passes where x is inside."""
+    if low is None and high is None:
+        raise ValueError("clip: needs a lower or an upper limit, but came none")
     return Clip.apply(as_tensor(x), low=low, high=high)
 
 
 def compare(name, a, b):
     """A bool tensor from "equal", "not_equal", "less", "less_equal", "greater" or "greater_equal"."""
-    a = as_tensor(a)
-    b = as_tensor(b, like=a)
-    return Tensor(getattr(array_module(a.data), name)(a.data, b.data))
+    return _binary(Compare, a, b, ufunc=name)
 
 
 def astype(x, dtype):

@@ -1,5 +1,7 @@
 """Matrix products, through the native GEMM of the device. Sums are in float32 for every 16-bit dtype."""
 
+from math import prod
+
 import numpy as np
 
 from .. import checks, config
@@ -17,7 +19,7 @@ def gemm(a, b):
     """
     xp = array_module(a)
     if a.ndim > 2 and b.ndim == 2:  # one large product
-        return gemm(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+        return gemm(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
     batch = int(np.prod(lead))
@@ -35,26 +37,32 @@ def gemm(a, b):
     return out
 
 
+def _rows(a):
+    """(..., M, K) as one matrix (... M, K); also where K is 0, for which reshape(-1, 0) has no answer."""
+    return a.reshape(prod(a.shape[:-1]), a.shape[-1])
+
+
 class Matmul(Function):
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b if self.needs[0] else None)
+        self.shapes = a.shape, b.shape
         return gemm(a, b)
 
     def backward(self, gy):
         a, b = self.saved
-        ga = unbroadcast(gemm(gy, b.swapaxes(-1, -2)), a.shape) if self.needs[0] else None
+        ga = unbroadcast(gemm(gy, b.swapaxes(-1, -2)), self.shapes[0]) if self.needs[0] else None
         gb = None
         if self.needs[1]:
-            if b.ndim == 2:  # sum over the batch inside the product
-                gb = gemm(a.reshape(-1, a.shape[-1]).T, gy.reshape(-1, gy.shape[-1]))
+            if len(self.shapes[1]) == 2:  # sum over the batch inside the product
+                gb = gemm(_rows(a).T, _rows(gy))
             else:
-                gb = unbroadcast(gemm(a.swapaxes(-1, -2), gy), b.shape)
+                gb = unbroadcast(gemm(a.swapaxes(-1, -2), gy), self.shapes[1])
         return ga, gb
 
 
 class Linear(Function):
     def forward(self, x, weight, *bias):
-        self.save(x, weight)
+        self.save(x if self.needs[1] else None, weight if self.needs[0] else None)
         y = gemm(x, weight.T)
         if bias:
             y += bias[0]
@@ -116,5 +124,5 @@ def linear(x, weight, bias=None):
         raise ValueError(f"linear: bias has one value an output, but came {operands[2].shape} (weight {weight.shape})")
     if x.ndim == 2:
         return Linear.apply(*operands)
-    flat = Linear.apply(reshape(x, (-1, x.shape[-1])), *operands[1:])
+    flat = Linear.apply(reshape(x, (prod(x.shape[:-1]), x.shape[-1])), *operands[1:])
     return reshape(flat, (*x.shape[:-1], weight.shape[0]))

@@ -66,6 +66,7 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
     C, count = x.shape[1], x.size // max(x.shape[1], 1)
     weight = as_tensor(weight) if weight is not None else ones(C, dtype=x.dtype, device=x.device)
     bias = as_tensor(bias) if bias is not None else zeros(C, dtype=x.dtype, device=x.device)
+    running_mean, running_var = as_tensor(running_mean), as_tensor(running_var)
     for name, value in (
         ("running_mean", running_mean),
         ("running_var", running_var),

@@ -2,6 +2,8 @@
 
 from math import prod
 
+import numpy as np
+
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module
@@ -13,7 +15,7 @@ def _axes(op, x, axis):
     """axis as a sorted tuple of numbers from 0 on; None means all."""
     if axis is None:
         return tuple(range(x.ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
     if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
         raise ValueError(f"{op}: axis names dimensions of the tensor, each once, but came {axis} ({x.shape})")
     return tuple(sorted(a % x.ndim for a in axes))
@@ -46,13 +48,14 @@ class Extreme(Function):
     def forward(self, x):
         xp = array_module(x)
         y = (xp.max if self.sign > 0 else xp.min)(x, axis=self.axes, keepdims=True)
-        self.save(x == y)
+        self.save((x == y) | (x != x))  # x != x: where y is a NaN
         return y if self.keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in self.axes])
 
     def backward(self, gy):
         (mask,) = self.saved
-        share = mask.astype(gy.dtype) / mask.sum(axis=self.axes, keepdims=True).astype(gy.dtype)
-        return share * gy.reshape(_kept(mask.shape, self.axes))
+        wide = dtypes.accumulate(gy.dtype)  # float16 cannot count more than 65,504 equal extremes
+        count = mask.sum(axis=self.axes, keepdims=True).astype(wide)
+        return mask * (gy.reshape(_kept(mask.shape, self.axes)).astype(wide) / count).astype(gy.dtype)
 
 
 def sum(x, axis=None, keepdims=False):

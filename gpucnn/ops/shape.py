@@ -2,6 +2,8 @@
 
 from math import prod
 
+import numpy as np
+
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module
@@ -47,12 +49,17 @@ class GetItem(Function):
 
     def forward(self, x):
         self.before = x.shape
-        return x[self.index]
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if self.needs[0]:  # the caller may change an index array before backward
+            self.index = parts = tuple(part.copy() if hasattr(part, "copy") else part for part in parts)
+        y = x[self.index]
+        # NumPy makes a scalar of a single element, but a view where the index has an Ellipsis
+        return x[(*parts, Ellipsis)] if isinstance(y, np.generic) else y
 
     def backward(self, gy):
         xp = array_module(gy)
         gx = xp.zeros(self.before, dtypes.accumulate(gy.dtype))
-        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        parts = self.index
         if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
             gx[self.index] = gy
         else:  # an element may be named twice
@@ -96,7 +103,7 @@ def reshape(x, shape):
     >>> reshape(as_tensor([1.0, 2.0, 3.0, 4.0]), (2, -1)).shape
     (2, 2)
     """
-    x, shape = as_tensor(x), tuple(shape) if not isinstance(shape, int) else (shape,)
+    x, shape = as_tensor(x), (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     known = prod(n for n in shape if n != -1)
     if shape.count(-1) == 1 and known > 0 and x.size % known == 0:
         shape = tuple(x.size // known if n == -1 else n for n in shape)
@@ -169,13 +176,17 @@ def cat(tensors, axis=0):
     if not tensors:
         raise ValueError("cat: needs at least one tensor, but came none")
     axis = _axis("cat", axis, tensors[0].ndim, tensors[0].shape)
-    rests = {(t.dtype.name, t.shape[:axis], t.shape[axis + 1 :]) for t in tensors}
-    if len(rests) > 1:
-        shapes = ", ".join(f"{t.dtype.name} {t.shape}" for t in tensors)
-        raise ValueError(f"cat: dtypes and all lengths but that of axis {axis} are equal, but came {shapes}")
+    came = ", ".join(f"{t.dtype.name} {t.shape}" for t in tensors)
+    if len({t.dtype.name for t in tensors}) > 1:
+        raise TypeError(f"cat: tensors have one dtype, but came {came}")
+    if len({(t.shape[:axis], t.shape[axis + 1 :]) for t in tensors}) > 1:
+        raise ValueError(f"cat: all lengths but that of axis {axis} are equal, but came {came}")
     return Cat.apply(*tensors, axis=axis)
 
 
 def stack(tensors, axis=0):
     """Tensors of one shape and dtype joined along a new axis."""
+    tensors = [as_tensor(t) for t in tensors]
+    if len({t.shape for t in tensors}) > 1:
+        raise ValueError(f"stack: tensors have one shape, but came {', '.join(str(t.shape) for t in tensors)}")
     return cat([unsqueeze(t, axis) for t in tensors], axis)
