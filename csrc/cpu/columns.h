@@ -47,88 +47,123 @@ inline bool is_pointwise(const ConvShape& s) {
     return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0;
 }
 
-// Of outputs [q0, q1), those whose tap s falls into the image: [lo, hi), lo <= hi.
+// Outputs [lo, hi) of [first, end) along one axis, those whose tap falls into the image; lo <= hi. `offset` is the
+// pixel of output 0, tap dil - pad.
 struct Inside {
     int lo, hi;
 
-    Inside(int q0, int q1, int64_t offset, int stride, int size) {
-        // offset = s dil - pad is the pixel of output 0
-        int64_t first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
-        int64_t end = size - 1 - offset < 0 ? 0 : (size - 1 - offset) / stride + 1;
-        lo = static_cast<int>(std::clamp<int64_t>(first, q0, q1));
-        hi = static_cast<int>(std::clamp<int64_t>(end, lo, q1));
+    INLINE Inside(int first, int end, int64_t offset, int stride, int size) {
+        auto outputs_before =
+            [&](int64_t pixel) INLINE_LAMBDA {  // those with a smaller pixel; a division costs as much as a row
+                const int64_t distance = pixel - offset;
+                return distance <= 0 ? 0 : stride == 1 ? distance : (distance + stride - 1) / stride;
+            };
+        lo = static_cast<int>(std::clamp<int64_t>(outputs_before(0), first, end));
+        hi = static_cast<int>(std::clamp<int64_t>(outputs_before(size), lo, end));
     }
 };
-
-// out[i] = in[i stride]. Rows of small images are a few vectors long, too short for a call of memcpy to pay.
-template <class T>
-INLINE void gather(Acc<T>* out, const T* in, int64_t count, int stride) {
-    if (stride != 1) {
-        for (int64_t i = 0; i < count; ++i) out[i] = in[i * stride];
-    } else if constexpr (is_narrow<T>) {
-        for (int64_t i = 0; i < count; ++i) out[i] = in[i];
-    } else if (constexpr int step = 32 / sizeof(T); count >= step && count <= 8 * step) {
-        for (int64_t i = 0; i < count - step; i += step) std::memcpy(out + i, in + i, 32);
-        std::memcpy(out + count - step, in + count - step, 32);  // overlaps the one before
-    } else if (count > 8 * step) {
-        std::memcpy(out, in, count * sizeof(T));
-    } else {
-        for (int64_t i = 0; i < count; ++i) out[i] = in[i];
-    }
-}
 
 // Functions with clones are local to each source file: the linker does not merge them.
 namespace {
 
-// columns (channels R S, band.size) from x, the first plane of `channels` planes (H, W).
+// `rows` rows of `count` elements, Step <= count <= 2 Step: two vectors a row, which may overlap. Rows of small images
+// are too short for a call of memcpy, or a loop over elements, to pay.
+template <int Step, class A>
+INLINE void copy_short_rows(A* out, const A* in, int rows, int count, int64_t out_pitch, int64_t in_pitch) {
+    for (int row = 0; row < rows; ++row, out += out_pitch, in += in_pitch) {
+        std::memcpy(out, in, Step * sizeof(A));
+        std::memcpy(out + count - Step, in + count - Step, Step * sizeof(A));
+    }
+}
+
+// out[row][i] = in[row][i stride].
 template <class T>
-MULTIVERSION void im2col(const ConvShape& shape, const T* x, int64_t channels, Band band, Acc<T>* columns) {
-    const int width = band.q1 - band.q0;
-    for (int64_t c = 0; c < channels; ++c, x += int64_t(shape.H) * shape.W) {
-        for (int r = 0; r < shape.R; ++r) {
-            for (int s = 0; s < shape.S; ++s) {
-                const int64_t offset = int64_t(s) * shape.dil_w - shape.pad_w;
-                const Inside q(band.q0, band.q1, offset, shape.stride_w, shape.W);
-                const int64_t left = int64_t(q.lo) * shape.stride_w + offset;
-                for (int p = band.p0; p < band.p1; ++p, columns += width) {
-                    const int64_t h = int64_t(p) * shape.stride_h - shape.pad_h + int64_t(r) * shape.dil_h;
-                    if (h < 0 || h >= shape.H) {
-                        std::fill_n(columns, width, Acc<T>(0));
-                        continue;
-                    }
-                    for (int i = 0; i < q.lo - band.q0; ++i) columns[i] = 0;
-                    gather(columns + (q.lo - band.q0), x + h * shape.W + left, q.hi - q.lo, shape.stride_w);
-                    for (int i = q.hi - band.q0; i < width; ++i) columns[i] = 0;
-                }
-            }
+INLINE void copy_rows(Acc<T>* out, const T* in, int rows, int count, int64_t out_pitch, int64_t in_pitch, int stride) {
+    if constexpr (!is_narrow<T>) {
+        if (stride == 1 && count >= 4 && count <= 32) {
+            if (count > 16) return copy_short_rows<16>(out, in, rows, count, out_pitch, in_pitch);
+            if (count >= 8) return copy_short_rows<8>(out, in, rows, count, out_pitch, in_pitch);
+            return copy_short_rows<4>(out, in, rows, count, out_pitch, in_pitch);
+        }
+    }
+    for (int row = 0; row < rows; ++row, out += out_pitch, in += in_pitch) {
+        if (stride == 1)
+            for (int i = 0; i < count; ++i) out[i] = in[i];
+        else
+            for (int i = 0; i < count; ++i) out[i] = in[int64_t(i) * stride];
+    }
+}
+
+template <class A>
+INLINE void zero_rows(A* out, int rows, int count, int64_t pitch) {
+    for (int row = 0; row < rows; ++row, out += pitch)
+        for (int i = 0; i < count; ++i) out[i] = 0;
+}
+
+// f(tap's row of the column matrix, valid p, valid q, first valid pixel) for every tap of one channel.
+template <class F>
+INLINE void for_taps(const ConvShape& s, const Band& band, F&& f) {
+    for (int r = 0; r < s.R; ++r) {
+        const int64_t down = int64_t(r) * s.dil_h - s.pad_h;
+        const Inside p(band.p0, band.p1, down, s.stride_h, s.H);
+        for (int t = 0; t < s.S; ++t) {
+            const int64_t right = int64_t(t) * s.dil_w - s.pad_w;
+            const Inside q(band.q0, band.q1, right, s.stride_w, s.W);
+            const bool any = p.lo < p.hi && q.lo < q.hi;
+            f(int64_t(r) * s.S + t, p, q,
+              any ? (int64_t(p.lo) * s.stride_h + down) * s.W + int64_t(q.lo) * s.stride_w + right : 0);
         }
     }
 }
 
+// columns (channels R S, band.size) from x, the first plane of `channels` planes (H, W).
+template <class T>
+MULTIVERSION void im2col(const ConvShape& s, const T* x, int64_t channels, Band band, Acc<T>* columns) {
+    const int width = band.q1 - band.q0;
+    for (int64_t c = 0; c < channels; ++c, x += int64_t(s.H) * s.W, columns += int64_t(s.R) * s.S * band.size)
+        for_taps(s, band, [&](int64_t tap, const Inside& p, const Inside& q, int64_t pixel) INLINE_LAMBDA {
+            Acc<T>* row = columns + tap * band.size;
+            std::fill_n(row, int64_t(p.lo - band.p0) * width, Acc<T>(0));
+            row += int64_t(p.lo - band.p0) * width;
+            const int rows = p.hi - p.lo, left = q.lo - band.q0, right = band.q1 - q.hi;
+            copy_rows(row + left, x + pixel, rows, q.hi - q.lo, width, int64_t(s.stride_h) * s.W, s.stride_w);
+            if (left > 0) zero_rows(row, rows, left, width);
+            if (right > 0) zero_rows(row + (width - right), rows, right, width);
+            std::fill_n(row + int64_t(rows) * width, int64_t(band.p1 - p.hi) * width, Acc<T>(0));
+        });
+}
+
+template <int count, class A>
+INLINE void add_vector(A* out, const A* in) {
+    A sum[count];
+    for (int i = 0; i < count; ++i) sum[i] = out[i] + in[i];
+    std::memcpy(out, sum, sizeof sum);
+}
+
+// out[i] += in[i], with short vectors: rows are short, and a compiler's own loop would leave up to 15 single elements.
+template <class A>
+INLINE void add_row(A* out, const A* in, int count) {
+    int i = 0;
+    for (; i + 8 <= count; i += 8) add_vector<8>(out + i, in + i);
+    if (i + 4 <= count) add_vector<4>(out + i, in + i), i += 4;
+    for (; i < count; ++i) out[i] += in[i];
+}
+
 // The transpose of im2col: adds columns (channels R S, band.size) into dx, `channels` planes (H, W).
 template <class A>
-MULTIVERSION void col2im(const ConvShape& shape, const A* columns, int64_t channels, Band band, A* dx) {
+MULTIVERSION void col2im(const ConvShape& s, const A* columns, int64_t channels, Band band, A* dx) {
     const int width = band.q1 - band.q0;
-    for (int64_t c = 0; c < channels; ++c, dx += int64_t(shape.H) * shape.W) {
-        for (int r = 0; r < shape.R; ++r) {
-            for (int s = 0; s < shape.S; ++s) {
-                const int64_t offset = int64_t(s) * shape.dil_w - shape.pad_w;
-                const Inside q(band.q0, band.q1, offset, shape.stride_w, shape.W);
-                const int64_t left = int64_t(q.lo) * shape.stride_w + offset;
-                for (int p = band.p0; p < band.p1; ++p, columns += width) {
-                    const int64_t h = int64_t(p) * shape.stride_h - shape.pad_h + int64_t(r) * shape.dil_h;
-                    if (h < 0 || h >= shape.H) continue;
-                    A* out = dx + h * shape.W + left;
-                    const A* in = columns + (q.lo - band.q0);
-                    const int count = q.hi - q.lo;
-                    if (shape.stride_w == 1)
-                        for (int i = 0; i < count; ++i) out[i] += in[i];
-                    else
-                        for (int i = 0; i < count; ++i) out[int64_t(i) * shape.stride_w] += in[i];
-                }
+    for (int64_t c = 0; c < channels; ++c, dx += int64_t(s.H) * s.W, columns += int64_t(s.R) * s.S * band.size)
+        for_taps(s, band, [&](int64_t tap, const Inside& p, const Inside& q, int64_t pixel) INLINE_LAMBDA {
+            const A* in = columns + tap * band.size + int64_t(p.lo - band.p0) * width + (q.lo - band.q0);
+            A* out = dx + pixel;
+            for (int row = p.lo; row < p.hi; ++row, in += width, out += int64_t(s.stride_h) * s.W) {
+                if (s.stride_w == 1)
+                    add_row(out, in, q.hi - q.lo);
+                else
+                    for (int i = 0; i < q.hi - q.lo; ++i) out[int64_t(i) * s.stride_w] += in[i];
             }
-        }
-    }
+        });
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #endif
 // What a multiversioned loop calls must be inlined to be compiled for its instruction set.
 #define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
 
 INLINE uint32_t bits_of(float value) {
     uint32_t bits;
