@@ -33,10 +33,14 @@ template <class F>
 void with_dtype(DType dtype, F&& f) {
     switch (dtype) {
         case DType::float32:
-        case DType::tf32: return f(float());
-        case DType::float16: return f(__half());
-        case DType::bfloat16: return f(__nv_bfloat16());
-        case DType::float64: break;
+        case DType::tf32:
+            return f(float());
+        case DType::float16:
+            return f(__half());
+        case DType::bfloat16:
+            return f(__nv_bfloat16());
+        case DType::float64:
+            break;
     }
     throw std::invalid_argument("dtype: a GPU takes float32, tf32, float16 or bfloat16, but came float64");
 }

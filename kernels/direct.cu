@@ -12,8 +12,6 @@
 
 namespace {
 
-constexpr int kWgradThreads = 128;
-
 template <class T>
 __global__ void direct_fwd_kernel(ConvShape s, const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y) {
     const int64_t count = int64_t(s.N) * s.K * s.P * s.Q;
@@ -117,8 +115,9 @@ void conv_direct_wgrad(const ConvShape& shape, DType dtype, const void* x, const
                        cudaStream_t stream) {
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
-        launch(direct_wgrad_kernel<T>, blocks_for(shape.w_size(), 1), kWgradThreads, 0, stream, shape,
-               static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dw));
+        launch(direct_wgrad_kernel<T>, blocks_for(shape.w_size(), 1),
+               threads_to_reduce(shape.N * int64_t(shape.P) * shape.Q), 0, stream, shape, static_cast<const T*>(x),
+               static_cast<const T*>(dy), static_cast<T*>(dw));
     });
     check(cudaGetLastError(), "conv_direct_wgrad", shape.text());
 }

@@ -6,11 +6,10 @@
 //   bwd reads x, dy, mean, var, weight, writes dweight, dbias and, unless it is null, dx
 //
 // Sums over a channel: one block per channel, each thread every blockDim-th value, then block_reduce: a fixed order, no
-// atomics. The variance is the mean square of x - mean in a second pass, and that pass also corrects the rounding of the
-// mean, so a mean far larger than the deviation costs no accuracy. y and dx: one thread per element.
-// Speed: memory: x is read twice for stats; x and dy once for the sums and once for dx. C blocks only: fewer channels
-// than multiprocessors leave some idle.
-// Called by gpucnn/ops/norm.py (bound in csrc/bind_cuda.cpp).
+// atomics. The variance is the mean square of x - mean in a second pass, and that pass also corrects the rounding of
+// the mean, so a mean far larger than the deviation costs no accuracy. y and dx: one thread per element. Speed: memory:
+// x is read twice for stats; x and dy once for the sums and once for dx. C blocks only: fewer channels than
+// multiprocessors leave some idle. Called by gpucnn/ops/norm.py (bound in csrc/bind_cuda.cpp).
 #include "reduce.cuh"
 
 namespace {
@@ -86,10 +85,9 @@ __global__ void norm_sums_kernel(int64_t N, int64_t C, int64_t HW, const T* __re
 // In training the mean and the variance moved with x, which takes the mean of dy and its part along x out of dx.
 template <class T>
 __global__ void norm_bwd_kernel(bool training, int64_t N, int64_t C, int64_t HW, const T* __restrict__ x,
-                                const T* __restrict__ dy, const float* __restrict__ mean,
-                                const float* __restrict__ var, const float* __restrict__ weight, float eps,
-                                const float* __restrict__ dweight, const float* __restrict__ dbias,
-                                T* __restrict__ dx) {
+                                const T* __restrict__ dy, const float* __restrict__ mean, const float* __restrict__ var,
+                                const float* __restrict__ weight, float eps, const float* __restrict__ dweight,
+                                const float* __restrict__ dbias, T* __restrict__ dx) {
     const float count = float(N * HW);
     for (int64_t i = thread_index(); i < N * C * HW; i += thread_count()) {
         const int64_t c = i / HW % C;

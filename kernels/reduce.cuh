@@ -4,6 +4,13 @@
 
 namespace {
 
+// How many threads share a reduction of `terms`: whole warps, about four terms a thread.
+inline int threads_to_reduce(int64_t terms) {
+    int threads = 32;
+    while (threads < 512 && threads * 4 < terms) threads *= 2;
+    return threads;
+}
+
 struct Sum {
     static constexpr float identity = 0;
     __device__ float operator()(float a, float b) const { return a + b; }

@@ -47,13 +47,6 @@ __global__ void softmax_bwd_kernel(int64_t rows, int64_t cols, const T* __restri
     }
 }
 
-// About four columns a thread, whole warps.
-int threads_for(int64_t cols) {
-    int threads = 32;
-    while (threads < 512 && threads * 4 < cols) threads *= 2;
-    return threads;
-}
-
 std::string text_of(int64_t rows, int64_t cols) {
     return "x (" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
 }
@@ -71,7 +64,7 @@ void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* 
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(log ? softmax_fwd_kernel<T, true> : softmax_fwd_kernel<T, false>, blocks_for(rows, 1),
-               threads_for(cols), 0, stream, rows, cols, static_cast<const T*>(x), static_cast<T*>(y));
+               threads_to_reduce(cols), 0, stream, rows, cols, static_cast<const T*>(x), static_cast<T*>(y));
     });
     check(cudaGetLastError(), "softmax_fwd", text_of(rows, cols));
 }
@@ -83,7 +76,7 @@ void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* 
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(log ? softmax_bwd_kernel<T, true> : softmax_bwd_kernel<T, false>, blocks_for(rows, 1),
-               threads_for(cols), 0, stream, rows, cols, static_cast<const T*>(y), static_cast<const T*>(dy),
+               threads_to_reduce(cols), 0, stream, rows, cols, static_cast<const T*>(y), static_cast<const T*>(dy),
                static_cast<T*>(dx));
     });
     check(cudaGetLastError(), "softmax_bwd", text_of(rows, cols));

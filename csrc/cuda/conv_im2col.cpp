@@ -93,11 +93,17 @@ void require(const char* op, const ConvShape& s, DType dtype, const char* direct
 Gemm wgrad_product(const ConvShape& s, DType dtype, const void* dy, int64_t dy_stride, const void* columns,
                    int64_t row_stride, int64_t length, void* out, DType out_dtype, bool accumulate) {
     const int64_t group_rows = s.Cg() * taps(s);
-    return {dtype, out_dtype, s.Kg(), group_rows, length,
+    return {dtype,
+            out_dtype,
+            s.Kg(),
+            group_rows,
+            length,
             {dy, dy_stride, false, 0, s.Kg() * dy_stride},
             {columns, row_stride, true, 0, group_rows * row_stride},
             {out, group_rows, false, 0, s.Kg() * group_rows},
-            1, s.groups, accumulate};
+            1,
+            s.groups,
+            accumulate};
 }
 
 }  // namespace
@@ -144,11 +150,16 @@ void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void*
                 columns = workspace;
             }
             void* out = advance(y, n * out_image + first, dtype);
-            multiply({dtype, stored(dtype), s.Kg(), positions, group_rows,
+            multiply({dtype,
+                      stored(dtype),
+                      s.Kg(),
+                      positions,
+                      group_rows,
                       {w, group_rows, false, 0, s.Kg() * group_rows},
                       {columns, positions, false, column_rows(s) * positions, group_rows * positions},
                       {out, pixels(s), false, out_image, s.Kg() * pixels(s)},
-                      images, s.groups},
+                      images,
+                      s.groups},
                      stream, "conv_im2col_fwd", s.text());
         }
     }
@@ -166,11 +177,16 @@ void conv_im2col_dgrad(const ConvShape& s, DType dtype, const void* dy, const vo
         const int64_t positions = int64_t(p.size()) * s.Q, rows = channels.size() * taps(s);
         const int64_t first_w = int64_t(group) * s.Kg() * group_rows + channels.begin * taps(s);
         const int64_t first_dy = int64_t(group) * s.Kg() * pixels(s) + int64_t(p.begin) * s.Q;
-        multiply({dtype, out_dtype, rows, positions, s.Kg(),
+        multiply({dtype,
+                  out_dtype,
+                  rows,
+                  positions,
+                  s.Kg(),
                   {advance(w, first_w, dtype), group_rows, true, 0, s.Kg() * group_rows},
                   {advance(from, first_dy, dtype), pixels(s), false, dy_image, s.Kg() * pixels(s)},
                   {out, positions, false, groups * rows * positions, rows * positions},
-                  images, groups},
+                  images,
+                  groups},
                  stream, "conv_im2col_dgrad", s.text());
     };
 
@@ -245,10 +261,9 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
         }
         for (int64_t first = 0; first < pixels(s); first += band) {
             const int64_t positions = std::min(band, pixels(s) - first);
-            if (!pointwise(s))
-                im2col(s, dtype, {1, 0, s.C, first, positions, 0, positions}, source, columns, stream);
-            multiply(wgrad_product(s, dtype, advance(gradient, first, dtype), pixels(s), pointwise(s) ? source : columns,
-                                   positions, positions, out, out_dtype, accumulate),
+            if (!pointwise(s)) im2col(s, dtype, {1, 0, s.C, first, positions, 0, positions}, source, columns, stream);
+            multiply(wgrad_product(s, dtype, advance(gradient, first, dtype), pixels(s),
+                                   pointwise(s) ? source : columns, positions, positions, out, out_dtype, accumulate),
                      stream, op, s.text());
             accumulate = true;
         }

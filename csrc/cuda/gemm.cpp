@@ -12,10 +12,14 @@ namespace {
 cudaDataType type_of(DType dtype) {
     switch (dtype) {
         case DType::float32:
-        case DType::tf32: return CUDA_R_32F;
-        case DType::float16: return CUDA_R_16F;
-        case DType::bfloat16: return CUDA_R_16BF;
-        case DType::float64: break;
+        case DType::tf32:
+            return CUDA_R_32F;
+        case DType::float16:
+            return CUDA_R_16F;
+        case DType::bfloat16:
+            return CUDA_R_16BF;
+        case DType::float64:
+            break;
     }
     throw std::invalid_argument("dtype: a GPU takes float32, tf32, float16 or bfloat16, but came float64");
 }
@@ -71,7 +75,15 @@ void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t
     if (lda < (trans_a ? M : K) || ldb < (trans_b ? K : N))
         throw std::invalid_argument("gemm: lda and ldb are at least the length of a stored row (" + shape + ")");
     const DType out_dtype = dtype == DType::tf32 ? DType::float32 : dtype;
-    multiply({dtype, out_dtype, M, N, K, {a, lda, trans_a, stride_a, 0}, {b, ldb, trans_b, stride_b, 0},
-              {out, N, false, M * N, 0}, batch, 1},
+    multiply({dtype,
+              out_dtype,
+              M,
+              N,
+              K,
+              {a, lda, trans_a, stride_a, 0},
+              {b, ldb, trans_b, stride_b, 0},
+              {out, N, false, M * N, 0},
+              batch,
+              1},
              stream, "gemm", shape);
 }

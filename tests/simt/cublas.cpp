@@ -1,9 +1,8 @@
 // A plain GEMM in the place of cuBLAS: column-major, float32 sums, strict about its arguments.
-#include "cublas_v2.h"
-
 #include <algorithm>
 #include <cstring>
 
+#include "cublas_v2.h"
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
 
@@ -67,10 +66,14 @@ cublasStatus_t cublasGetProperty(libraryPropertyType, int* value) {
 
 const char* cublasGetStatusString(cublasStatus_t status) {
     switch (status) {
-        case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
-        case CUBLAS_STATUS_NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
-        case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
-        case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
+        case CUBLAS_STATUS_SUCCESS:
+            return "CUBLAS_STATUS_SUCCESS";
+        case CUBLAS_STATUS_NOT_INITIALIZED:
+            return "CUBLAS_STATUS_NOT_INITIALIZED";
+        case CUBLAS_STATUS_INVALID_VALUE:
+            return "CUBLAS_STATUS_INVALID_VALUE";
+        case CUBLAS_STATUS_NOT_SUPPORTED:
+            return "CUBLAS_STATUS_NOT_SUPPORTED";
     }
     return "unknown";
 }

@@ -1,6 +1,8 @@
 // The fiber engine (see include/simt.h) and the few functions of CUDA's runtime that the sources call.
 #include "simt.h"
 
+#include <ucontext.h>
+
 #include <csetjmp>
 #include <cstdlib>
 #include <memory>
@@ -8,7 +10,6 @@
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <ucontext.h>
 #include <utility>
 #include <vector>
 
@@ -24,8 +25,8 @@ extern char __stop_simt_shared[] __attribute__((weak, visibility("hidden")));
 namespace simt {
 namespace {
 
-constexpr size_t kStackBytes = 64 * 1024;
-constexpr size_t kSharedLimit = 48 * 1024;  // what a launch may ask for without opting in to more
+constexpr size_t kStackBytes = 64 * 1024 + 832;  // not a power of two: stacks of neighbours share no cache set
+constexpr size_t kSharedLimit = 48 * 1024;       // what a launch may ask for without opting in to more
 
 enum class State { fresh, ready, at_barrier, at_exchange, done };
 

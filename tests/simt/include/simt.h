@@ -34,7 +34,7 @@ struct Site {
 // Runs body once per thread of the grid. A configuration that a GPU refuses sets cudaGetLastError instead.
 void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
 
-void* dynamic_shared();    // of the running block
+void* dynamic_shared();  // of the running block
 void wait_for_block(Site site);
 
 // Waits for the lanes of mask, then returns what each of the 32 lanes brought; lanes outside the mask hold 0xFF bytes.
@@ -50,9 +50,7 @@ T shuffle(unsigned mask, T value, int source, Site site) {
     return value;
 }
 
-inline unsigned lane() {
-    return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32;
-}
+inline unsigned lane() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32; }
 
 inline unsigned vote(unsigned mask, bool predicate, Site site) {
     const uint64_t* lanes = exchange(mask, predicate, site);

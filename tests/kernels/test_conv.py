@@ -1,0 +1,156 @@
+"""Every row of convolution on the kernels, in every direction and dtype, at any workspace."""
+
+import numpy as np
+import pytest
+from tests.cases import CASES, operands
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.tolerance import check, check_conv
+
+from gpucnn.conv.reference import convolve
+from gpucnn.conv.shape import DIRECTIONS, ConvShape
+
+from tests.kernels.conftest import DTYPES, Out
+
+ROWS = ("direct", "im2col")
+
+
+def workspaces(kernels, shape, dtype, direction):
+    """The least, the best, and odd numbers of bytes between that cut images, channels and rows apart."""
+    least, best = kernels.lib.conv_im2col_workspace(shape, dtype, direction)
+    return sorted({least, least + 4, least + (best - least) // 7, least + (best - least) // 2, max(best - 2, least), best})
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("row", ROWS)
+def test_tolerance_law(kernels, row, case, direction, dtype):
+    shape = CASES[case]
+    a, b = operands(shape, direction, dtype)
+    check_conv(direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    "case", ["never_square", "swapped", "padding_only_corner", "pointwise", "groups", "depthwise_multiplier", "lenet_2"]
+)
+def test_any_workspace(kernels, case, direction, dtype):
+    shape = CASES[case]
+    a, b = operands(shape, direction, dtype)
+    for workspace in workspaces(kernels, shape, dtype.name, direction):
+        check_conv(direction, shape, a, b, kernels.conv("im2col", direction, shape, dtype.name, a, b, workspace))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("row", ROWS)
+def test_small_integers_are_exact(kernels, row, direction):
+    shape = CASES["never_square"]
+    rng = np.random.default_rng(1)
+    a, b = (rng.integers(-4, 5, size).astype(np.float32) for size in shape.operands(direction)[:2])
+    for workspace in workspaces(kernels, shape, "float32", direction):
+        out = kernels.conv(row, direction, shape, "float32", a, b, workspace)
+        assert (out == convolve(direction, shape, a, b)).all()
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("row", ROWS)
+def test_same_bits_in_any_thread_order(kernels, row, direction, dtype):
+    shape = CASES["groups"]
+    a, b = operands(shape, direction, dtype)
+    runs = []
+    for seed in range(4):
+        kernels.seed(seed)
+        runs.append(kernels.conv(row, direction, shape, dtype.name, a, b).tobytes())
+    assert len(set(runs)) == 1
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+def test_a_batch_is_its_images(kernels, row, direction):
+    shape = ConvShape(3, 4, 7, 6, 5, 3, 2, pad=(1, 0))
+    one = ConvShape(1, 4, 7, 6, 5, 3, 2, pad=(1, 0))
+    a, b = operands(shape, direction, np.float32)
+    whole = kernels.conv(row, direction, shape, "float32", a, b)
+    for n in range(3):
+        single = kernels.conv(row, direction, one, "float32", a[n : n + 1], b)
+        check(whole[n : n + 1], single.astype(np.float64), np.abs(single).max(), shape.terms(direction))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_tf32_only_when_asked(kernels, direction):
+    """tf32 may round its inputs to 11 bits, no more; float32 may not (the law would be broken about a hundredfold)."""
+    shape = CASES["same_3x3"]
+    a, b = operands(shape, direction, np.float32)
+    out = kernels.conv("im2col", direction, shape, "tf32", a, b)
+    ref = convolve(direction, shape, a, b)
+    magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
+    check(out, ref, magnitude, 1, factor=2.0**-10 * 2**24)
+    with pytest.raises(AssertionError):
+        check(out, ref, magnitude, shape.terms(direction))
+
+
+def test_an_empty_batch_has_no_gradient(kernels, dtype):
+    shape = CASES["empty_batch"]
+    x, dy = np.zeros(shape.x, dtype), np.zeros(shape.y, dtype)
+    for row in ROWS:
+        assert (kernels.conv(row, "wgrad", shape, dtype.name, x, dy) == 0).all()
+
+
+def test_refusals(kernels):
+    shape = CASES["never_square"]
+    x, w = operands(shape, "fwd", np.float32)
+    least, _ = kernels.lib.conv_im2col_workspace(shape, "float32", "fwd")
+    with pytest.raises(ValueError, match=f"at least {least} bytes, but has {least - 1} .*x .2, 3, 12, 11."):
+        kernels.conv("im2col", "fwd", shape, "float32", x, w, least - 1)
+    for row in ROWS:
+        with pytest.raises(ValueError, match="float64"):
+            kernels.conv(row, "fwd", shape, "float64", x.astype(float), w.astype(float), 10**6)
+    with pytest.raises(ValueError, match="direction"):
+        kernels.lib.conv_im2col_workspace(shape, "float32", "forward")
+
+
+def test_least_workspace_is_small(kernels):
+    """A large image needs no more than a sliver of its columns."""
+    shape = ConvShape(8, 64, 1080, 1920, 64, 7, 7, pad=(3, 3))
+    for direction in DIRECTIONS:
+        for dtype in DTYPES:
+            assert kernels.lib.conv_im2col_workspace(shape, dtype, direction)[0] < 3 * 2**20
+
+
+@st.composite
+def shapes(draw):
+    def between(low, high):
+        return draw(st.integers(low, high))
+
+    groups = between(1, 3)
+    filter_size, dilation = (between(1, 4), between(1, 4)), (between(1, 3), between(1, 3))
+    pad = (between(0, 3), between(0, 3))
+    image = [
+        max(1, dil * (taps - 1) + 1 - 2 * p + between(0, 6))
+        for taps, dil, p in zip(filter_size, dilation, pad, strict=True)
+    ]
+    return ConvShape(
+        between(0, 3), groups * between(1, 3), *image, groups * between(1, 3), *filter_size,
+        pad=pad, stride=(between(1, 4), between(1, 4)), dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_random_shapes(kernels, data):
+    shape = data.draw(shapes())
+    direction, row = data.draw(st.sampled_from(DIRECTIONS)), data.draw(st.sampled_from(ROWS))
+    dtype = DTYPES[data.draw(st.sampled_from(sorted(DTYPES)))]
+    least, best = kernels.lib.conv_im2col_workspace(shape, dtype.name, direction)
+    a, b = operands(shape, direction, dtype)
+    kernels.seed(data.draw(st.integers(0, 9)))
+    out = kernels.conv(row, direction, shape, dtype.name, a, b, data.draw(st.integers(least, best)))
+    check_conv(direction, shape, a, b, out)
+
+
+def test_raw_outputs_are_guarded(kernels):
+    """The harness itself: a size that is too small is seen as a write outside the array."""
+    if kernels.kind == "cuda":
+        pytest.skip("writes outside an array on purpose")
+    with pytest.raises(AssertionError, match="wrote after"):
+        kernels("cast_from_float32", "float32", 5, np.ones(5, np.float32), Out((4,)))
