@@ -21,10 +21,12 @@ class BatchNorm(Function):
             launch("batch_norm_stats", x.dtype.name, *self.sizes, x, self.mean, self.var)
             self._move_running(self.sizes[0] * self.sizes[2])
         else:
-            self.mean, self.var = self.running_mean.data.astype(wide), self.running_var.data.astype(wide)
+            self.mean, self.var = (
+                xp.array(running.data, wide, order="C") for running in (self.running_mean, self.running_var)
+            )
         self.save(x, weight)
         y = xp.empty(x.shape, x.dtype)
-        scale, shift = weight.astype(wide, copy=False), bias.astype(wide, copy=False)
+        scale, shift = xp.ascontiguousarray(weight, wide), xp.ascontiguousarray(bias, wide)
         launch("batch_norm_fwd", x.dtype.name, *self.sizes, x, self.mean, self.var, scale, shift, self.eps, y)
         return y
 
@@ -43,7 +45,7 @@ class BatchNorm(Function):
         launch(
             "batch_norm_bwd",
             *(x.dtype.name, self.training, *self.sizes, x, xp.ascontiguousarray(gy), self.mean, self.var),
-            *(weight.astype(wide, copy=False), self.eps, dx, dweight, dbias),
+            *(xp.ascontiguousarray(weight, wide), self.eps, dx, dweight, dbias),
         )
         return dx if self.needs[0] else None, dweight, dbias
 
