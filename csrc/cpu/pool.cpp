@@ -12,31 +12,55 @@
 
 namespace {
 
-// What a call needs of its shape: for each tap of a window row, the outputs whose pixel lies in the image.
+// What a call needs of its shape.
 struct Windows {
     const ConvShape& s;
-    std::vector<Inside> across;
+    std::vector<Inside> across;  // for each tap of a window row, the outputs whose pixel lies in the image
+    int lo = 0, hi;              // the outputs for which all do
     int threads;
 
-    explicit Windows(const ConvShape& shape) : s(shape) {
-        for (int t = 0; t < s.S; ++t) across.emplace_back(0, s.Q, int64_t(t) * s.dil_w - s.pad_w, s.stride_w, s.W);
+    explicit Windows(const ConvShape& shape) : s(shape), hi(s.Q) {
+        for (int t = 0; t < s.S; ++t) {
+            across.emplace_back(0, s.Q, int64_t(t) * s.dil_w - s.pad_w, s.stride_w, s.W);
+            lo = std::max(lo, across[t].lo);
+            hi = std::min(hi, across[t].hi);
+        }
+        hi = std::max(lo, hi);
         threads = threads_for(planes() * (out_size() * s.R * s.S + in_size()) / 4);
     }
     int64_t planes() const { return int64_t(s.N) * s.C; }
     int64_t in_size() const { return int64_t(s.H) * s.W; }
     int64_t out_size() const { return int64_t(s.P) * s.Q; }
 
-    // f(valid outputs q, pixel of the first) for every tap of the windows of row p that touches the image.
+    // f(outputs whose pixel lies in the image, pixel of output 0) for every tap of the windows of row p.
     template <class F>
     INLINE void for_taps(int p, F&& f) const {
         for (int r = 0; r < s.R; ++r) {
             const int64_t h = int64_t(p) * s.stride_h - s.pad_h + int64_t(r) * s.dil_h;
             if (h < 0 || h >= s.H) continue;
-            for (int t = 0; t < s.S; ++t) {
-                const Inside q = across[t];
-                if (q.lo < q.hi) f(q, h * s.W + int64_t(q.lo) * s.stride_w + int64_t(t) * s.dil_w - s.pad_w);
-            }
+            for (int t = 0; t < s.S; ++t) f(across[t], h * s.W + int64_t(t) * s.dil_w - s.pad_w);
         }
+    }
+
+    // f(q, count) for blocks of outputs that cover a row: vectors where all taps of a window row lie in the image
+    // (rows are short, so the last vector overlaps the one before), single outputs at the edges.
+    template <class F>
+    INLINE void for_blocks(F&& f) const {
+        auto in_steps = [&](auto count) INLINE_LAMBDA {
+            for (int q = lo;; q = std::min(q + count.value, hi - count.value)) {
+                f(q, count);
+                if (q == hi - count.value) return;
+            }
+        };
+        const std::integral_constant<int, 1> one;
+        for (int q = 0; q < lo; ++q) f(q, one);
+        if (hi - lo >= 8)
+            in_steps(std::integral_constant<int, 8>());
+        else if (hi - lo >= 4)
+            in_steps(std::integral_constant<int, 4>());
+        else if (hi > lo)
+            in_steps(one);
+        for (int q = hi; q < s.Q; ++q) f(q, one);
     }
 };
 
@@ -48,34 +72,71 @@ INLINE void with_stride(int stride, F&& f) {
     f(stride);
 }
 
-// Best value and its index so far, against in[i stride] at index first + i stride. A NaN wins and stays. The masks are
-// integers because GCC 12 does not vectorise selects by a combination of bools.
-template <class T, class Stride>
-INLINE void keep_larger(Acc<T>* best, int32_t* index, const T* in, int count, Stride stride, int32_t first) {
-    for (int i = 0; i < count; ++i) {
-        const Acc<T> value = in[int64_t(i) * stride], old = best[i];
-        const int32_t at = index[i];
-        const int32_t larger = value > old ? -1 : 0, nan = value != value ? -1 : 0, open = old == old ? -1 : 0;
-        const int32_t take = ((larger | nan) & open) | at >> 31;  // at < 0: none yet
-        best[i] = take ? value : old;
-        index[i] = take ? first + i * stride : at;
-    }
+// Explicit vectors, because GCC 12 does not vectorise selects by a combination of conditions.
+template <class A, int count>
+struct Vector {
+    typedef A type __attribute__((vector_size(count * sizeof(A))));
+};
+
+// The maxima of `count` windows from output q of row p on, and their indices. A NaN wins and stays.
+template <int count, class T, class Stride>
+INLINE void max_windows(const Windows& windows, int p, int q, Stride stride, const T* x, T* y, int32_t* index) {
+    using Values = typename Vector<Acc<T>, count>::type;
+    using Indices = typename Vector<int32_t, count>::type;
+    Values best = Values{} - std::numeric_limits<Acc<T>>::infinity();
+    Indices where = Indices{} - 1;  // none yet
+    windows.for_taps(p, [&](const Inside& inside, int64_t pixel) INLINE_LAMBDA {
+        if (q < inside.lo || q >= inside.hi) return;
+        const int64_t first = pixel + int64_t(q) * stride;
+        Values value;
+        Indices here;
+        for (int i = 0; i < count; ++i) {
+            value[i] = x[first + i * stride];
+            here[i] = static_cast<int32_t>(first) + i * stride;
+        }
+        const auto larger = ((value > best) | (value != value)) & (best == best);
+        const Indices take = __builtin_convertvector(larger, Indices) | (where < 0);
+        best = __builtin_convertvector(take, decltype(larger)) ? value : best;
+        where = take ? here : where;
+    });
+    for (int i = 0; i < count; ++i) y[q + i] = static_cast<T>(best[i]), index[q + i] = where[i];
 }
 
-// y and index of one plane; row: Q elements of scratch.
 template <class T>
-MULTIVERSION void max_plane(const Windows& windows, const T* x, Acc<T>* row, T* y, int32_t* index) {
+MULTIVERSION void max_plane(const Windows& windows, const T* x, T* y, int32_t* index) {
     const ConvShape& s = windows.s;
-    for (int p = 0; p < s.P; ++p, y += s.Q, index += s.Q) {
-        std::fill_n(row, s.Q, -std::numeric_limits<Acc<T>>::infinity());
-        std::fill_n(index, s.Q, -1);
-        windows.for_taps(p, [&](const Inside& q, int64_t pixel) INLINE_LAMBDA {
-            with_stride(s.stride_w, [&](auto stride) INLINE_LAMBDA {
-                keep_larger(row + q.lo, index + q.lo, x + pixel, q.hi - q.lo, stride, static_cast<int32_t>(pixel));
+    with_stride(s.stride_w, [&](auto stride) INLINE_LAMBDA {
+        for (int p = 0; p < s.P; ++p)
+            windows.for_blocks([&](int q, auto count) INLINE_LAMBDA {
+                max_windows<count.value>(windows, p, q, stride, x, y + int64_t(p) * s.Q, index + int64_t(p) * s.Q);
             });
-        });
-        for (int i = 0; i < s.Q; ++i) y[i] = static_cast<T>(row[i]);
-    }
+    });
+}
+
+// The means of `count` windows from output q of row p on.
+template <int count, class T, class Stride>
+INLINE void avg_windows(const Windows& windows, bool count_include_pad, int p, int q, Stride stride, const T* x, T* y) {
+    Acc<T> sums[count] = {};
+    int64_t pixels = 0;
+    windows.for_taps(p, [&](const Inside& inside, int64_t pixel) INLINE_LAMBDA {
+        if (q < inside.lo || q >= inside.hi) return;
+        for (int i = 0; i < count; ++i) sums[i] += static_cast<Acc<T>>(x[pixel + int64_t(q + i) * stride]);
+        ++pixels;
+    });
+    if (count_include_pad) pixels = int64_t(windows.s.R) * windows.s.S;
+    const Acc<T> weight = Acc<T>(1) / static_cast<Acc<T>>(std::max<int64_t>(1, pixels));
+    for (int i = 0; i < count; ++i) y[q + i] = static_cast<T>(sums[i] * weight);
+}
+
+template <class T>
+MULTIVERSION void avg_plane(const Windows& windows, bool count_include_pad, const T* x, T* y) {
+    const ConvShape& s = windows.s;
+    with_stride(s.stride_w, [&](auto stride) INLINE_LAMBDA {
+        for (int p = 0; p < s.P; ++p)
+            windows.for_blocks([&](int q, auto count) INLINE_LAMBDA {
+                avg_windows<count.value>(windows, count_include_pad, p, q, stride, x, y + int64_t(p) * s.Q);
+            });
+    });
 }
 
 // 1 / the number of pixels of each window of row p.
@@ -95,23 +156,6 @@ INLINE void window_weights(const Windows& windows, bool count_include_pad, int p
 
 // row: 2 Q elements of scratch.
 template <class T>
-MULTIVERSION void avg_plane(const Windows& windows, bool count_include_pad, const T* x, Acc<T>* row, T* y) {
-    const ConvShape& s = windows.s;
-    Acc<T>* weights = row + s.Q;
-    for (int p = 0; p < s.P; ++p, y += s.Q) {
-        window_weights(windows, count_include_pad, p, weights);
-        std::fill_n(row, s.Q, Acc<T>(0));
-        windows.for_taps(p, [&](const Inside& q, int64_t pixel) INLINE_LAMBDA {
-            with_stride(s.stride_w, [&](auto stride) INLINE_LAMBDA {
-                for (int i = 0; i < q.hi - q.lo; ++i)
-                    row[q.lo + i] += static_cast<Acc<T>>(x[pixel + int64_t(i) * stride]);
-            });
-        });
-        for (int i = 0; i < s.Q; ++i) y[i] = static_cast<T>(row[i] * weights[i]);
-    }
-}
-
-template <class T>
 MULTIVERSION void avg_plane_bwd(const Windows& windows, bool count_include_pad, const T* dy, Acc<T>* row, Acc<T>* dx) {
     const ConvShape& s = windows.s;
     Acc<T>* weights = row + s.Q;
@@ -120,29 +164,22 @@ MULTIVERSION void avg_plane_bwd(const Windows& windows, bool count_include_pad, 
         for (int i = 0; i < s.Q; ++i) row[i] = weights[i] * static_cast<Acc<T>>(dy[i]);
         windows.for_taps(p, [&](const Inside& q, int64_t pixel) INLINE_LAMBDA {
             with_stride(s.stride_w, [&](auto stride) INLINE_LAMBDA {
-                for (int i = 0; i < q.hi - q.lo; ++i) dx[pixel + int64_t(i) * stride] += row[q.lo + i];
+                for (int i = q.lo; i < q.hi; ++i) dx[pixel + int64_t(i) * stride] += row[i];
             });
         });
     }
 }
 
-// work(plane, scratch of this thread) for every plane.
-template <class A, class Work>
-void for_planes(const Windows& windows, int64_t scratch, const Work& work) {
-    const int64_t slot = (scratch + 15) / 16 * 16;  // no two threads write to one cache line
-    std::vector<A> buffer(windows.threads * slot);
-    parallel_for(windows.planes(), windows.threads,
-                 [&](int64_t plane, int thread) { work(plane, buffer.data() + thread * slot); });
-}
-
-// dx from add(plane, scratch, sums), which adds a plane's gradient into zeros: into dx itself, or for 16-bit storage,
-// where windows may overlap and sums are rounded once, into floats.
+// dx from add(plane, row, sums), which adds a plane's gradient into zeros: into dx itself, or for 16-bit storage, where
+// windows may overlap and sums are rounded once, into floats. row: `scratch` elements of the thread.
 template <class T, class Add>
 void fill_planes(const Windows& windows, int64_t scratch, T* dx, const Add& add) {
     const int64_t size = windows.in_size();
-    for_planes<Acc<T>>(windows, scratch + (is_narrow<T> ? size : 0), [&](int64_t plane, Acc<T>* row) {
+    const int64_t slot = (scratch + (is_narrow<T> ? size : 0) + 15) / 16 * 16;  // no two threads share a cache line
+    std::vector<Acc<T>> buffer(windows.threads * slot);
+    parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int thread) {
+        Acc<T>*row = buffer.data() + thread * slot, *sums;
         T* out = dx + plane * size;
-        Acc<T>* sums;
         if constexpr (is_narrow<T>)
             sums = row + scratch;
         else
@@ -161,8 +198,8 @@ void max_pool2d_fwd(const ConvShape& s, DType dtype, Address x, Address y, Addre
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows(s);
-        for_planes<Acc<T>>(windows, s.Q, [&](int64_t plane, Acc<T>* row) {
-            max_plane(windows, reinterpret_cast<const T*>(x) + plane * windows.in_size(), row,
+        parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
+            max_plane(windows, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
                       reinterpret_cast<T*>(y) + plane * windows.out_size(),
                       reinterpret_cast<int32_t*>(index) + plane * windows.out_size());
         });
@@ -187,8 +224,8 @@ void avg_pool2d_fwd(const ConvShape& s, DType dtype, bool count_include_pad, Add
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows(s);
-        for_planes<Acc<T>>(windows, 2 * int64_t(s.Q), [&](int64_t plane, Acc<T>* row) {
-            avg_plane(windows, count_include_pad, reinterpret_cast<const T*>(x) + plane * windows.in_size(), row,
+        parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
+            avg_plane(windows, count_include_pad, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
                       reinterpret_cast<T*>(y) + plane * windows.out_size());
         });
     });
