@@ -1,88 +1,19 @@
-"""``kernels``: calls a native function of the build under test on NumPy arrays, between guard bands."""
+"""The builds and dtypes that every kernel test runs on."""
 
-from dataclasses import dataclass
-
-import ml_dtypes
-import numpy as np
 import pytest
-from tests.simt import build as simt_build
 
 from gpucnn import native
-
-GUARD = 256  # bytes before and after each array: keeps the alignment that CuPy gives
-GUARD_BYTE = 0xFF  # NaN in every float dtype, so that a stray read shows, too
-DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-
-
-@dataclass
-class Out:
-    """An output array, filled with NaN (2139062143 for int32) before the call."""
-
-    shape: tuple
-    dtype: object = np.float32
-
-
-class Kernels:
-    """A build: ``kernels(name, *args)`` returns the list of its outputs.
-
-    NumPy arrays are copied to the device, ``Out`` becomes an output, other values pass as they are. After the call
-    the guard bands and the inputs must be what they were.
-    """
-
-    def __init__(self, kind):
-        self.kind = kind
-        if kind == "simt":
-            self.lib = simt_build.load()
-        else:
-            import cupy
-
-            self.lib, self.cupy = native.cuda(), cupy
-
-    def seed(self, number):
-        """Order the fibers of simt anew; a GPU orders its threads itself."""
-        if self.kind == "simt":
-            self.lib.seed(number)
-
-    def __call__(self, name, *args):
-        values, held = [], []
-        for arg in args:
-            if isinstance(arg, Out):
-                fill = GUARD_BYTE if np.dtype(arg.dtype).kind != "i" else 0x7F
-                content = np.full(int(np.prod(arg.shape)) * np.dtype(arg.dtype).itemsize, fill, np.uint8)
-            elif isinstance(arg, np.ndarray):
-                content = np.ascontiguousarray(arg).reshape(-1).view(np.uint8)
-            else:
-                values.append(arg)
-                continue
-            guard = np.full(GUARD, GUARD_BYTE, np.uint8)
-            before = np.concatenate([guard, content, guard])
-            memory = before.copy() if self.kind == "simt" else self.cupy.asarray(before)
-            held.append((arg, before, memory))
-            values.append((memory.ctypes.data if self.kind == "simt" else memory.data.ptr) + GUARD)
-        stream = 0 if self.kind == "simt" else self.cupy.cuda.get_current_stream().ptr
-        getattr(self.lib, name)(*values, stream)
-        outputs = []
-        for arg, before, memory in held:
-            after = memory if self.kind == "simt" else self.cupy.asnumpy(memory)
-            assert (after[:GUARD] == GUARD_BYTE).all(), f"{name} wrote before an array"
-            assert (after[-GUARD:] == GUARD_BYTE).all(), f"{name} wrote after an array"
-            if isinstance(arg, Out):
-                outputs.append(after[GUARD:-GUARD].view(arg.dtype).reshape(arg.shape))
-            else:
-                assert (after == before).all(), f"{name} changed an input"
-        return outputs
-
-    def conv(self, row, direction, shape, dtype, a, b, workspace=None):
-        """One direction of a convolution, with a workspace of this many bytes (by default the best)."""
-        if workspace is None:
-            workspace = 0 if row == "direct" else self.lib.conv_im2col_workspace(shape, dtype, direction)[1]
-        result = Out(shape.operands(direction)[2], a.dtype)
-        return self(f"conv_{row}_{direction}", shape, dtype, a, b, result, Out((workspace,), np.uint8), workspace)[0]
+from tests.kernels.harness import DTYPES, Kernels
+from tests.simt import build
 
 
 @pytest.fixture(scope="session", params=["simt", pytest.param("cuda", marks=pytest.mark.cuda)])
 def kernels(request):
-    return Kernels(request.param)
+    if request.param == "simt":
+        return Kernels(build.load())
+    import cupy
+
+    return Kernels(native.cuda(), cupy)
 
 
 @pytest.fixture(params=DTYPES)

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from tests.cases import CASES, operands
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tolerance import check, check_conv
 
 from gpucnn.conv.reference import convolve
 from gpucnn.conv.shape import DIRECTIONS, ConvShape
-
-from tests.kernels.conftest import DTYPES, Out
+from tests.cases import CASES, operands
+from tests.kernels.harness import DTYPES, Out
+from tests.tolerance import check, check_conv
 
 ROWS = ("direct", "im2col")
 
@@ -18,7 +17,8 @@ ROWS = ("direct", "im2col")
 def workspaces(kernels, shape, dtype, direction):
     """The least, the best, and odd numbers of bytes between that cut images, channels and rows apart."""
     least, best = kernels.lib.conv_im2col_workspace(shape, dtype, direction)
-    return sorted({least, least + 4, least + (best - least) // 7, least + (best - least) // 2, max(best - 2, least), best})
+    between = (least + (best - least) * part // 14 for part in (2, 7, 11))
+    return sorted({least, least + 4, *between, max(best - 2, least), best})
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -150,7 +150,7 @@ def test_random_shapes(kernels, data):
 
 def test_raw_outputs_are_guarded(kernels):
     """The harness itself: a size that is too small is seen as a write outside the array."""
-    if kernels.kind == "cuda":
+    if kernels.cupy:
         pytest.skip("writes outside an array on purpose")
     with pytest.raises(AssertionError, match="wrote after"):
         kernels("cast_from_float32", "float32", 5, np.ones(5, np.float32), Out((4,)))

@@ -89,8 +89,9 @@ def link(name, sources, folders, system=(), defines=()):
     return write_by(CACHE / f"{name}-{digest}.so", lambda out: run([compiler(), "-shared", *objects, "-o", out]))
 
 
-def build(kernels=ROOT / "kernels", csrc=ROOT / "csrc"):
-    """The path of the extension _simt, from these sources (a mutant's kernels lie elsewhere)."""
+def build(root=ROOT):
+    """The path of the extension _simt, from the kernels and csrc of this tree (a mutant has its own)."""
+    kernels, csrc = root / "kernels", root / "csrc"
     sources = [csrc / "bind_cuda.cpp", *SHIM, csrc / "handles.cpp"]
     sources += [*sorted(csrc.glob("cuda/*.cpp")), *sorted(kernels.glob("*.cu"))]
     system = (pybind11.get_include(), sysconfig.get_path("include"))
@@ -101,7 +102,8 @@ def build(kernels=ROOT / "kernels", csrc=ROOT / "csrc"):
 def load(path=None):
     """The module at path, by default the one that build() makes."""
     path = path or build()
-    spec = importlib.util.spec_from_file_location("_simt", path)
+    # pybind11 keeps one module a name: a package of its own tells a mutant from the rest.
+    spec = importlib.util.spec_from_file_location(f"{path.stem}._simt", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     seed = ctypes.CDLL(str(path)).simt_seed

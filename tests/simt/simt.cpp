@@ -126,9 +126,11 @@ void make_ready(int index) {
     candidates.push_back(index);
 }
 
+bool same(Site a, Site b) { return a.line == b.line && !std::strcmp(a.file, b.file); }
+
 void release_barrier() {
     for (const Thread& thread : threads)
-        if (thread.site.line != threads[0].site.line || std::strcmp(thread.site.file, threads[0].site.file)) {
+        if (!same(thread.site, threads[0].site)) {
             failure = "divergent __syncthreads: " + name_of(threads[0]) + " waits at " + text_of(threads[0].site) +
                       ", but " + name_of(thread) + " at " + text_of(thread.site);
             return;
@@ -151,13 +153,10 @@ void release_exchange(int index) {
                       std::to_string(lane) + ", which has exited or does not exist";
             return;
         }
-        if (threads[other].state != State::at_exchange) return;
-        if (threads[other].mask != last.mask || threads[other].site.line != last.site.line ||
-            std::strcmp(threads[other].site.file, last.site.file)) {
-            failure = "divergent warp exchange: " + name_of(last) + " is at " + text_of(last.site) + ", but " +
-                      name_of(threads[other]) + " at " + text_of(threads[other].site) + ", or with another mask";
+        // A lane that is elsewhere may still come: that it never does shows when nothing can go on.
+        if (threads[other].state != State::at_exchange || threads[other].mask != last.mask ||
+            !same(threads[other].site, last.site))
             return;
-        }
         brought[lane] = threads[other].value;
     }
     for (int lane = 0; lane < 32; ++lane)
@@ -167,16 +166,22 @@ void release_exchange(int index) {
         }
 }
 
+// Nothing can go on: says where two threads wait that should have met, or that the others have exited.
 void describe_deadlock() {
-    for (const Thread& thread : threads)
-        if (thread.state != State::done) {
-            failure = std::string(thread.state == State::at_barrier ? "divergent __syncthreads: "
-                                                                    : "divergent warp exchange: ") +
-                      name_of(thread) + " waits at " + text_of(thread.site) + ", but " + std::to_string(finished) +
-                      " of " + std::to_string(threads.size()) + " threads of the block have exited and " +
-                      std::to_string(waiting) + " wait at __syncthreads";
+    const Thread* first = nullptr;
+    for (const Thread& thread : threads) {
+        if (thread.state == State::done) continue;
+        if (!first) {
+            first = &thread;
+            failure = std::string("divergent ") +
+                      (first->state == State::at_barrier ? "__syncthreads: " : "warp exchange: ") + name_of(*first) +
+                      " waits at " + text_of(first->site) + ", but " + std::to_string(finished) + " of " +
+                      std::to_string(threads.size()) + " threads of the block have exited";
+        } else if (!same(thread.site, first->site)) {
+            failure += " and " + name_of(thread) + " waits at " + text_of(thread.site);
             return;
         }
+    }
 }
 
 void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {

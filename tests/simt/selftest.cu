@@ -1,0 +1,117 @@
+// Kernels that use or misuse what the host shim offers; test_shim.py calls the C functions below through ctypes. Each
+// returns the message of the exception that the launch raised, or null.
+#include "common.cuh"
+
+namespace {
+
+// The text lives until the next call.
+template <class F>
+const char* message_of(F&& f) {
+    static std::string message;
+    try {
+        f();
+    } catch (const std::exception& error) {
+        message = error.what();
+        return message.c_str();
+    }
+    return nullptr;
+}
+
+// Every thread reads what its neighbour wrote: right only if the barrier is there.
+__global__ void rotate(bool barrier, int* out) {
+    __shared__ int box[64];
+    box[threadIdx.x] = int(threadIdx.x);
+    if (barrier) __syncthreads();
+    out[blockIdx.x * 64 + threadIdx.x] = box[(threadIdx.x + 1) % 64];
+}
+
+__global__ void read_unwritten(unsigned* out) {
+    __shared__ unsigned box[2];
+    out[0] = box[1];
+    out[1] = static_cast<unsigned*>(simt::dynamic_shared())[3];
+    box[1] = 0;
+}
+
+__global__ void half_at_the_barrier() {
+    if (threadIdx.x < 32) __syncthreads();
+}
+
+__global__ void two_barriers() {
+    if (threadIdx.x < 32)
+        __syncthreads();
+    else
+        __syncthreads();
+}
+
+__global__ void barrier_or_shuffle() {
+    if (threadIdx.x == 5)
+        __syncthreads();
+    else
+        __shfl_xor_sync(0xffffffffu, 1, 1);
+}
+
+__global__ void shuffle_with_the_dead() {
+    if (threadIdx.x == 3) return;
+    __shfl_xor_sync(0xffffffffu, 1, 1);
+}
+
+__global__ void warp_functions(int* out) {
+    const int lane = int(threadIdx.x) % 32, value = 100 + int(threadIdx.x);
+    int* row = out + threadIdx.x * 8;
+    row[0] = __shfl_xor_sync(0xffffffffu, value, 5);
+    row[1] = __shfl_down_sync(0xffffffffu, value, 3);
+    row[2] = __shfl_up_sync(0xffffffffu, value, 2);
+    row[3] = __shfl_sync(0xffffffffu, value, 7);
+    row[4] = int(__ballot_sync(0xffffffffu, lane % 3 == 0));
+    row[5] = __any_sync(0xffffffffu, threadIdx.x == 40);
+    row[6] = __all_sync(0xffffffffu, threadIdx.x < 40);
+    row[7] = lane < 8 ? __shfl_xor_sync(0xffu, value, 1) : -1;
+    __syncwarp();
+}
+
+__global__ void positions(int* out) {
+    const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+    const unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+    atomicAdd(&out[block * blockDim.x * blockDim.y * blockDim.z + thread], 1);
+}
+
+__global__ void arrivals(int* counter, int* order) {
+    order[atomicAdd(counter, 1)] = int(blockIdx.x * blockDim.x + threadIdx.x);
+}
+
+template <class T>
+void round_all(int64_t count, const float* in, float* out) {
+    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(static_cast<T>(in[i]));
+}
+
+}  // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT const char* run_rotate(bool barrier, int* out) {
+    return message_of([&] { launch(rotate, 3, 64, 0, nullptr, barrier, out); });
+}
+EXPORT const char* run_read_unwritten(unsigned* out) {
+    return message_of([&] { launch(read_unwritten, 2, 1, 16, nullptr, out); });
+}
+EXPORT const char* run_misuse(int which) {
+    void (*const kernels[])() = {half_at_the_barrier, two_barriers, barrier_or_shuffle, shuffle_with_the_dead};
+    return message_of([&] { launch(kernels[which], 2, 64, 0, nullptr); });
+}
+EXPORT const char* run_warp_functions(int* out) {
+    return message_of([&] { launch(warp_functions, 1, 64, 0, nullptr, out); });
+}
+EXPORT const char* run_positions(int* out) {
+    return message_of([&] { launch(positions, dim3(3, 2, 4), dim3(5, 3, 2), 0, nullptr, out); });
+}
+EXPORT const char* run_arrivals(int* counter, int* order) {
+    return message_of([&] { launch(arrivals, 4, 8, 0, nullptr, counter, order); });
+}
+EXPORT const char* run_configuration(unsigned x, unsigned y, unsigned threads, size_t shared) {
+    return message_of([&] {
+        launch(half_at_the_barrier, dim3(x, y), threads, shared, nullptr);
+        check(cudaGetLastError(), "selftest", "x " + std::to_string(x));
+    });
+}
+EXPORT void round_float16(int64_t count, const float* in, float* out) { round_all<__half>(count, in, out); }
+EXPORT void round_bfloat16(int64_t count, const float* in, float* out) { round_all<__nv_bfloat16>(count, in, out); }

@@ -1,0 +1,136 @@
+"""A test of the kernel tests: each small slip in a source makes the test that guards it fail."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.kernels import test_conv, test_gemm, test_im2col, test_norm, test_pool, test_softmax
+from tests.kernels.harness import DTYPES, Kernels
+from tests.simt import build
+
+FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
+
+
+def im2col(kernels):
+    test_im2col.test_im2col(kernels, "never_square", FLOAT32)
+
+
+def large_im2col(kernels):
+    test_im2col.test_im2col(kernels, "tile_plus_one", FLOAT32)
+
+
+def col2im(kernels):
+    test_im2col.test_col2im(kernels, "never_square", FLOAT32)
+
+
+def softmax(kernels):
+    for seed in range(5):
+        kernels.seed(seed)
+        test_softmax.test_forward(kernels, (3, 700), False, FLOAT32)
+
+
+def large_softmax(kernels):
+    test_softmax.test_large_values(kernels, FLOAT32)
+
+
+def stats(kernels):
+    for seed in range(5):
+        kernels.seed(seed)
+        test_norm.test_stats(kernels, (4, 9, 150), 0, FLOAT32)
+
+
+def offset_stats(kernels):
+    test_norm.test_stats(kernels, (4, 9, 150), 1000, FLOAT32)
+
+
+def max_pool(values):
+    return lambda kernels: test_pool.test_max(kernels, "overlapping", values, FLOAT32)
+
+
+def conv(row, direction):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, row, "never_square", direction, FLOAT32)
+
+
+def cut_conv(case, direction):
+    return lambda kernels: test_conv.test_any_workspace(kernels, case, direction, FLOAT32)
+
+
+def long_gemm(kernels):
+    test_gemm.test_tolerance_law(kernels, FLOAT16, False, False, 1, 1)
+
+
+# name: file, text, its replacement, the test that must fail
+MUTANTS = {
+    "no barrier before the partials are written": (
+        *("kernels/reduce.cuh", "    __syncthreads();  // slower", "    // slower"),
+        stats,
+    ),
+    "no barrier before the partials are read": (
+        *("kernels/reduce.cuh", "    __syncthreads();\n    return", "    return"),
+        softmax,
+    ),
+    "a barrier in a branch": (
+        "kernels/reduce.cuh",
+        "    if (lane == 0) partial[warp] = value;\n    __syncthreads();",
+        "    if (lane == 0) {\n        partial[warp] = value;\n        __syncthreads();\n    }",
+        softmax,
+    ),
+    "reads one row below the image": ("kernels/im2col.cu", "h < s.H", "h <= s.H", im2col),
+    "writes one element too many": ("kernels/im2col.cu", "i < count; i +=", "i <= count; i +=", im2col),
+    "no grid-stride loop": ("kernels/im2col.cu", "i += thread_count()", "i += count", large_im2col),
+    "h and w strides swapped": ("kernels/im2col.cu", "s.Q * s.stride_h", "s.Q * s.stride_w", im2col),
+    "h and w padding swapped": ("kernels/col2im.cu", "int64_t(h) + s.pad_h", "int64_t(h) + s.pad_w", col2im),
+    "no guard of the last output column": ("kernels/col2im.cu", " || q >= s.Q", "", col2im),
+    "no guard between strides": ("kernels/col2im.cu", " || p_stride % s.stride_h", "", col2im),
+    "the other dilation": ("kernels/direct.cu", "(t) * s.dil_w", "(t) * s.dil_h", conv("direct", "fwd")),
+    "a tap dropped": ("kernels/direct.cu", "t < s.S; ++t, ++tap", "t < s.S - 1; ++t, ++tap", conv("direct", "fwd")),
+    "the last of equal maxima": ("kernels/pool.cu", "value > best", "value >= best", max_pool("ties")),
+    "a NaN that loses": ("kernels/pool.cu", " || (isnan(value) && !isnan(best))", "", max_pool("nan")),
+    "no maximum subtracted": (
+        *("kernels/softmax.cu", "largest = block_reduce(largest, Max());", "largest = 0;"),
+        large_softmax,
+    ),
+    "a variance about zero": (
+        *("kernels/norm.cu", "static_cast<Acc>(x[i]) - centre;", "static_cast<Acc>(x[i]);"),
+        offset_stats,
+    ),
+    "sums of 16-bit products in 16 bits": (
+        *("csrc/cuda/gemm.cpp", "CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION", "CUBLAS_DEFAULT_MATH"),
+        long_gemm,
+    ),
+    "TF32 without being asked": (
+        *("csrc/cuda/gemm.cpp", "g.dtype == DType::tf32", "g.dtype == DType::float32"),
+        conv("im2col", "fwd"),
+    ),
+    "a sum over chunks lost": (
+        *("csrc/cuda/conv_im2col.cpp", "accumulate = true;", ""),
+        cut_conv("lenet_2", "wgrad"),
+    ),
+    "an output row of a band missed": (
+        *("csrc/cuda/conv_im2col.cpp", "/ s.stride_h + 1);\n    return {", "/ s.stride_h);\n    return {"),
+        cut_conv("never_square", "dgrad"),
+    ),
+}
+
+
+def mutated(file, old, new):
+    """A tree of sources in which the first `old` of the file is `new`."""
+    source = build.ROOT / file
+    text = source.read_text()
+    assert old in text, f"{file} no longer holds {old!r}"
+    tree = build.CACHE / "mutants" / hashlib.sha256(f"{file}\0{old}\0{new}".encode()).hexdigest()[:12]
+    for folder in ("kernels", "csrc"):
+        shutil.copytree(build.ROOT / folder, tree / folder, dirs_exist_ok=True)
+    (tree / file).write_text(text.replace(old, new, 1))
+    return tree
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(name):
+    file, old, new, guard = MUTANTS[name]
+    guard(Kernels(build.load()))
+    mutant = Kernels(build.load(build.build(mutated(file, old, new))))
+    with np.errstate(all="ignore"), pytest.raises((AssertionError, RuntimeError)):
+        guard(mutant)
