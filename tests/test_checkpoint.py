@@ -139,7 +139,7 @@ def test_every_truncation_is_found(saved):
 def test_foreign_files(tmp_path, saved):
     from safetensors.numpy import save_file
 
-    path, net, optimizer = saved
+    path, *_ = saved
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(ValueError, match="a checkpoint of gpucnn is needed, but this file is none"):
         load_checkpoint(path)

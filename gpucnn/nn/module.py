@@ -90,7 +90,8 @@ class Module:
         The Parameter objects stay the same, so an optimiser made before keeps working. Buffers take the dtype in
         which sums are kept (float32 for the half types): running statistics lose no bits. Gradients are forgotten.
         """
-        device, dtype = (target, dtype) if _is_device(target) else (None, target)
+        device = target if dtype is not None or _is_device(target) else None
+        dtype = dtype if device is not None else target
         dtype = None if dtype is None else as_dtype(dtype)
         if dtype is not None and not is_float(dtype):
             raise TypeError(f"Module.to: parameters are floating point, but the dtype asked for is {dtype}")
