@@ -14,6 +14,8 @@ sys.path[:] = [folder for folder in sys.path if folder not in ("", ROOT)] + [ROO
 import gpucnn  # noqa: E402
 from gpucnn.device import cuda_problem  # noqa: E402
 
+NO_GPU = "no usable GPU"
+
 # Times vary with the machine, and an example found by chance on one machine is of no use on another.
 hypothesis.settings.register_profile("gpucnn", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("gpucnn")
@@ -24,11 +26,10 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(items):
-    problem = cuda_problem()
-    if problem:
+    if cuda_problem():
         for item in items:
             if item.get_closest_marker("cuda"):
-                item.add_marker(pytest.mark.skip(reason=f"no GPU: {problem}"))
+                item.add_marker(pytest.mark.skip(reason=NO_GPU))
 
 
 def pytest_runtest_setup(item):
@@ -42,7 +43,8 @@ def _seed():
     gpucnn.manual_seed(0)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    without = sum("no GPU:" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    without = sum(NO_GPU in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
     if without:
         terminalreporter.write_line(f"{without} tests did not run for want of a GPU")
