@@ -55,7 +55,8 @@ const std::function<void()>* kernel;
 std::vector<Thread> threads;
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<int> free_fibers;
-std::vector<int> candidates;  // threads that can go on, fresh or ready
+std::vector<std::vector<int>> candidates;  // per warp: the threads that can go on, fresh or ready
+std::vector<int> warp_order;
 std::vector<char> shared;
 int running, finished, waiting;
 std::string failure;
@@ -121,9 +122,28 @@ void resume(int index) {
         start(fiber);
 }
 
+template <class T>
+void shuffle_all(std::vector<T>& list) {
+    for (size_t i = 1; i < list.size(); ++i) std::swap(list[i], list[random_bits() % (i + 1)]);
+}
+
+// Takes out the next thread to run, or -1: a random lane of the first warp, in warp_order, that can go on. So one warp
+// may run far ahead of another, as on a GPU; lanes taken from all warps alike would keep them abreast and hide races.
+int next_thread() {
+    for (int warp : warp_order) {
+        std::vector<int>& lanes = candidates[warp];
+        if (lanes.empty()) continue;
+        std::swap(lanes[random_bits() % lanes.size()], lanes.back());
+        const int index = lanes.back();
+        lanes.pop_back();
+        return index;
+    }
+    return -1;
+}
+
 void make_ready(int index) {
     threads[index].state = State::ready;
-    candidates.push_back(index);
+    candidates[index / 32].push_back(index);
 }
 
 bool same(Site a, Site b) { return a.line == b.line && !std::strcmp(a.file, b.file); }
@@ -137,6 +157,7 @@ void release_barrier() {
         }
     waiting = 0;
     for (size_t i = 0; i < threads.size(); ++i) make_ready(int(i));
+    shuffle_all(warp_order);
 }
 
 // Lets the lanes of the warp of `index` go on if all of the mask are here.
@@ -190,17 +211,18 @@ void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {
     shared.assign(shared_bytes, char(0xFF));
     threads.resize(size_t(block.x) * block.y * block.z);
     finished = waiting = 0;
-    candidates.clear();
+    candidates.assign((threads.size() + 31) / 32, {});
+    warp_order.clear();
     for (size_t i = 0; i < threads.size(); ++i) {
         threads[i].id = {unsigned(i % block.x), unsigned(i / block.x % block.y), unsigned(i / block.x / block.y)};
         threads[i].state = State::fresh;
-        candidates.push_back(int(i));
+        candidates[i / 32].push_back(int(i));
+        if (i % 32 == 0) warp_order.push_back(int(i / 32));
     }
+    shuffle_all(warp_order);
     while (failure.empty() && size_t(finished) < threads.size()) {
-        if (candidates.empty()) return describe_deadlock();
-        std::swap(candidates[random_bits() % candidates.size()], candidates.back());
-        const int index = candidates.back();
-        candidates.pop_back();
+        const int index = next_thread();
+        if (index < 0) return describe_deadlock();
         resume(index);
     }
 }
@@ -219,10 +241,8 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void
     blockDim = block;
     gridDim = grid;
     std::vector<uint64_t> order(uint64_t(grid.x) * grid.y * grid.z);
-    for (size_t i = 0; i < order.size(); ++i) {
-        order[i] = i;
-        std::swap(order[i], order[random_bits() % (i + 1)]);
-    }
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    shuffle_all(order);
     for (uint64_t i : order) {
         run_block({unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)}, block,
                   shared_bytes);
