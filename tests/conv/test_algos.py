@@ -1,0 +1,170 @@
+"""Every row of ALGOS that runs on the CPU: the tolerance law, exactness, determinism, workspace, random shapes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import gpucnn
+from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, run
+from gpucnn.conv.reference import convolve
+from gpucnn.dtype import FLOATS
+from tests.cases import CASES, operands
+from tests.tolerance import check_conv
+
+ROWS = [(direction, name) for direction in DIRECTIONS for name in ALGOS["cpu", direction]]
+every_row = pytest.mark.parametrize(("direction", "name"), ROWS)
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def row(direction, name):
+    return ALGOS["cpu", direction][name]
+
+
+def test_every_direction_has_the_same_rows_on_both_devices():
+    for direction in DIRECTIONS:
+        assert list(ALGOS["cpu", direction]) == ["direct", "im2col"] == list(ALGOS["cuda", direction])
+
+
+@every_row
+@every_case
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_law(direction, name, case, dtype):
+    """Within the law, in the dtype of the operands, and with the same bits twice."""
+    shape = CASES[case]
+    a, b = operands(shape, direction, FLOATS[dtype])
+    kept = a.copy(), b.copy()
+    out = run(direction, shape, a, b, algorithm=name)
+    check_conv(direction, shape, a, b, out, row(direction, name).error)
+    assert out.flags.c_contiguous and out.flags.owndata
+    assert a.tobytes() == kept[0].tobytes() and b.tobytes() == kept[1].tobytes()
+    if row(direction, name).deterministic:
+        assert run(direction, shape, a, b, algorithm=name).tobytes() == out.tobytes()
+
+
+@every_row
+@every_case
+def test_small_integers_are_exact(direction, name, case):
+    """Products and sums of small integers are exact in float32, in whatever order they are made."""
+    shape = CASES[case]
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, s).astype(np.float32) for s in shape.operands(direction)[:2])
+    assert np.array_equal(run(direction, shape, a, b, algorithm=name), convolve(direction, shape, a, b))
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_workspace_from_the_least_on(direction, name, dtype):
+    """The law holds whatever the workspace: chunks of one band, of some, of all."""
+    for case in ("never_square", "groups", "tile_plus_one"):
+        shape = CASES[case]
+        a, b = operands(shape, direction, FLOATS[dtype])
+        least, best = row(direction, name).workspace(shape, dtype)
+        assert 0 <= least <= best
+        for limit in {least, least + 1, (least + best) // 2, max(best - 1, least), best, 2 * best}:
+            with gpucnn.using(workspace=limit):
+                check_conv(direction, shape, a, b, run(direction, shape, a, b, algorithm=name))
+
+
+@every_row
+def test_writes_nothing_but_its_output_and_workspace(direction, name):
+    """Guard bytes around a poisoned output and workspace stay as they were; every element is written."""
+    for case, dtype in itertools.product(("never_square", "depthwise", "lenet_2"), ("float32", "float16")):
+        shape = CASES[case]
+        a, b = operands(shape, direction, FLOATS[dtype])
+        for size in set(row(direction, name).workspace(shape, dtype)):
+            guarded = np.full(size + 128, 0xA5, np.uint8)
+            memory = np.full(np.prod(shape.operands(direction)[2]) + 128, np.nan, FLOATS[dtype])
+            out = memory[64:-64].reshape(shape.operands(direction)[2])
+            row(direction, name).run(shape, dtype, a, b, out, guarded[64 : 64 + size])
+            check_conv(direction, shape, a, b, out)
+            assert np.isnan(memory[:64]).all() and np.isnan(memory[-64:]).all()
+            assert (guarded[:64] == 0xA5).all() and (guarded[64 + size :] == 0xA5).all()
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_batch_is_its_images_one_by_one(direction, name, dtype):
+    """Bit for bit; dw of a batch is the sum of the dw of its images, which is another order of summation."""
+    shape = ConvShape(5, 4, 9, 8, 6, 3, 2, pad=(1, 0), stride=(1, 2), groups=2)
+    one = ConvShape(1, *[getattr(shape, n) for n in "CHWKRS"], shape.pad, shape.stride, shape.dilation, shape.groups)
+    a, b = operands(shape, direction, FLOATS[dtype])
+    whole = run(direction, shape, a, b, algorithm=name)
+    if direction == "wgrad":
+        parts = [run(direction, one, a[n : n + 1], b[n : n + 1], algorithm=name) for n in range(shape.N)]
+        for part, n in zip(parts, range(shape.N), strict=True):
+            check_conv(direction, one, a[n : n + 1], b[n : n + 1], part)
+        if dtype == "float32":
+            check_conv(direction, shape, a, b, np.sum(parts, axis=0))
+            check_conv(direction, shape, a, b, whole)
+    else:
+        parts = [run(direction, one, a[n : n + 1], b, algorithm=name) for n in range(shape.N)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+@every_row
+def test_a_nan_reaches_only_the_outputs_that_see_it(direction, name):
+    """The NaN is not lost, and the elements of the output that sum no product of it keep their bits."""
+    shape = CASES["same_3x3"]
+    a, b = operands(shape, direction, np.float32)
+    clean = run(direction, shape, a, b, algorithm=name)
+    a[1, 2, 4, 5] = np.nan
+    marker = np.zeros_like(a)
+    marker[1, 2, 4, 5] = 1
+    seen = convolve(direction, shape, marker, np.ones_like(b)) != 0
+    out = run(direction, shape, a, b, algorithm=name)
+    assert np.array_equal(np.isnan(out), seen)
+    assert np.array_equal(out[~seen], clean[~seen])
+
+
+@every_row
+def test_wide_values_of_float16_do_not_overflow_inside(direction, name):
+    """Sums that pass 65,504 on the way to a representable result."""
+    shape = ConvShape(2, 4, 6, 6, 4, 3, 3, pad=(1, 1))
+    a, b = (np.ones(s, np.float16) for s in shape.operands(direction)[:2])
+    a *= 200
+    b.reshape(-1)[::2] = -200
+    b.reshape(-1)[1::2] = 200
+    if direction == "wgrad":  # alternate in the image, which dw sums over
+        b[:] = np.where(np.arange(36).reshape(6, 6) % 2, 200, -200)
+    out = run(direction, shape, a, b, algorithm=name)
+    ref = convolve(direction, shape, a, b)
+    fits = np.abs(ref) < 65_504
+    assert fits.any() and np.array_equal(out[fits], ref[fits].astype(np.float16))
+
+
+sizes = st.integers(1, 9)
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@st.composite
+def shapes(draw):
+    groups = draw(st.integers(1, 3))
+    C, K = groups * draw(st.integers(1, 4)), groups * draw(st.integers(1, 4))
+    pad = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    numbers = (
+        draw(st.integers(0, 3)),
+        C,
+        draw(sizes),
+        draw(sizes),
+        K,
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 5)),
+    )
+    try:
+        return ConvShape(*numbers, pad, draw(pairs), draw(pairs), groups)
+    except ValueError:
+        assume(False)
+
+
+@settings(max_examples=60)
+@given(shape=shapes(), dtype=st.sampled_from(list(FLOATS)), share=st.floats(0, 1))
+def test_random_shapes(shape, dtype, share):
+    """All rows on shapes, dtypes and workspaces that nobody chose."""
+    for direction, name in ROWS:
+        a, b = operands(shape, direction, FLOATS[dtype])
+        least, best = row(direction, name).workspace(shape, dtype)
+        with gpucnn.using(workspace=int(least + share * (best - least))):
+            check_conv(direction, shape, a, b, run(direction, shape, a, b, algorithm=name))
