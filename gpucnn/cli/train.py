@@ -109,9 +109,8 @@ def _append(path, row):
 
 def _draw(path, history):
     """Losses and accuracy over the epochs."""
-    from matplotlib.figure import (
-        Figure,
-    )  # half a second, so only now; Figure alone needs no display
+    # Half a second, so only now. A Figure without pyplot needs no display.
+    from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -6,14 +6,19 @@ from ..tensor import Tensor, as_tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that training changes: ``requires_grad`` is set, and its Module lists it."""
+    """A tensor or array that training changes, on the same memory: it requires grad, and its Module lists it."""
 
     def __init__(self, data):
-        super().__init__(data, requires_grad=True)
+        data = as_tensor(data)
+        super().__init__(data.data, requires_grad=True, version=data.version)
 
 
 class Buffer(Tensor):
-    """A Tensor that belongs to the state of its Module but is not trained, such as a running mean."""
+    """A tensor or array that is state of its Module but is not trained, such as a running mean."""
+
+    def __init__(self, data):
+        data = as_tensor(data)
+        super().__init__(data.data, version=data.version)
 
 
 class Module:

@@ -1,7 +1,5 @@
 """Optimizer: a list of parameters, what is remembered about each, and the step that changes them in place."""
 
-import numpy as np
-
 from ..device import array_module, to_device
 from ..dtype import accumulate
 
@@ -77,7 +75,7 @@ class Optimizer:
         for key, array in saved["arrays"].items():
             i, part = int(key.partition(".")[0]), key.partition(".")[2]
             p = self.params[i]
-            self.state[i][part] = to_device(np.array(array, accumulate(p.dtype)), p.device)
+            self.state[i][part] = to_device(array.astype(accumulate(p.dtype)), p.device)
         self.steps = list(saved["steps"])
         vars(self).update(saved["options"])
         self.written = [(id(p.data), p.version[0]) for p in self.params]

@@ -148,3 +148,20 @@ def test_repr():
         "  (head): Linear(3, 4, bias=False)\n"
         ")"
     )
+
+
+def test_parameters_and_buffers_of_tensors_and_lists():
+    class Scale(nn.Module):
+        def __init__(self, values):
+            self.scale = nn.Parameter(values)
+            self.count = nn.Buffer(gpucnn.zeros(1))
+
+        def forward(self, x):
+            return x * self.scale
+
+    values = gpucnn.ones(3)
+    net = Scale(values)
+    net(gpucnn.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert net.scale.grad.numpy().tolist() == [1, 2, 3]
+    assert np.shares_memory(net.scale.data, values.data)
+    assert list(Scale([1.0, 2.0]).state_dict()) == ["scale", "count"]

@@ -213,3 +213,24 @@ def test_wrong_state():
 def test_bad_arguments(make, reason):
     with pytest.raises(ValueError, match=reason):
         make(parameter([1.0]))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "make", [lambda p: SGD(p, 0.1, 0.9, 0.01, nesterov=True), lambda p: Adam(p, 0.1)], ids=["SGD", "Adam"]
+)
+def test_cuda_agrees_with_the_cpu(make, dtype):
+    rng = np.random.default_rng(0)
+    here = parameter(rng.standard_normal(50), dtype)
+    there = gpucnn.tensor(here, device="cuda", requires_grad=True)
+    optimizers = make([here]), make([there])
+    for step in range(6):
+        give(here, rng.standard_normal(50))
+        there.grad = here.grad.to("cuda")
+        for optimizer in optimizers:
+            optimizer.step()
+        if step == 2:  # through a state dict, onto the device of the parameter
+            optimizers[1].load_state_dict(optimizers[1].state_dict())
+    masters = [optimizer.state[0].get("master", p.data) for optimizer, p in zip(optimizers, (here, there), strict=True)]
+    np.testing.assert_allclose(gpucnn.from_numpy(masters[1]).numpy(), masters[0], rtol=1e-5, atol=1e-6)
