@@ -96,10 +96,17 @@ class Function:
             f" {1e6 * (time.perf_counter() - start):.0f} us",
             file=sys.stderr,
         )
-        if config.get("debug") >= 3 and data.dtype.kind not in "iub":
-            wide = data.astype(np.float32) if data.dtype.itemsize == 2 else data
-            if not array_module(data).isfinite(wide).all():
-                raise FloatingPointError(f"{self.name()}: results are finite under GPUCNN_DEBUG=3, but a value is not")
+        if config.get("debug") >= 3:
+            self._check_finite("results", data)
+
+    def _check_finite(self, what, data):
+        if not dtypes.is_float(data.dtype):
+            return
+        wide = data.astype(np.float32) if data.dtype.itemsize == 2 else data
+        if not array_module(data).isfinite(wide).all():
+            raise FloatingPointError(
+                f"{self.name()}: {what} are finite under GPUCNN_DEBUG=3, but a value is not ({data.shape})"
+            )
 
     def gradients(self, gy, keep):
         """Run backward once, checking what it relies on and what it returns."""
@@ -114,6 +121,10 @@ class Function:
         if not keep:
             self.saved = None
         grads = grads if isinstance(grads, tuple) else (grads,)
+        if config.get("debug") >= 3:
+            for grad in grads:
+                if grad is not None:
+                    self._check_finite("gradients", grad)
         return tuple(np.asarray(g) if isinstance(g, np.generic) else g for g in grads)
 
 

@@ -66,6 +66,13 @@ def get(name):
     return overrides[name] if name in overrides else _base[name]
 
 
+def _may_be(name, value):
+    try:
+        return SETTINGS[name].parse(str(int(value))) == value
+    except (TypeError, ValueError):
+        return False
+
+
 @contextmanager
 def using(**settings):
     """Override settings inside a ``with`` block, for this thread only.
@@ -77,6 +84,9 @@ def using(**settings):
     unknown = settings.keys() - (SETTINGS.keys() - {"num_threads"})
     if unknown:
         raise ValueError(f"using: takes {', '.join(SETTINGS.keys() - {'num_threads'})}, but came {', '.join(unknown)}")
+    for name, value in settings.items():
+        if not _may_be(name, value):
+            raise ValueError(f"using: {name} is set as by its variable ({SETTINGS[name].meaning}), but came {value!r}")
     token = _overrides.set({**(_overrides.get() or {}), **settings})
     try:
         yield

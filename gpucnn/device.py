@@ -65,11 +65,14 @@ def cuda_problem():
     """Why no CUDA device can be used, or None."""
     try:
         native.cuda()
-        if _cupy().cuda.runtime.getDeviceCount() < 1:
-            return "cuda: needs a GPU, but the driver shows none"
-    except Exception as error:  # CuPy raises its own classes for a missing driver
+        cupy = _cupy()
+    except RuntimeError as error:
         return str(error)
-    return None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy's own classes
+        return f"cuda: needs a GPU and its driver, but {error}"
+    return None if count else "cuda: needs a GPU, but the driver shows none"
 
 
 def parse(device):

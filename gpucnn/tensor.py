@@ -71,7 +71,8 @@ class Tensor:
         if values.dtype == dtypes.bfloat16:
             values = values.astype(np.float32)
         text = np.array2string(values, prefix="tensor(", separator=", ", threshold=100, precision=4)
-        notes = f", dtype={self.dtype.name}" if self.dtype not in (dtypes.float32, np.int64) else ""
+        notes = f", shape={self.shape}" if not self.size and self.ndim > 1 else ""
+        notes += f", dtype={self.dtype.name}" if self.dtype not in (dtypes.float32, np.int64) else ""
         notes += f", device={self.device!r}" if self.device != "cpu" else ""
         notes += ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({text}{notes})"
@@ -399,8 +400,8 @@ def from_dlpack(exporter):
     if kind == 1:
         try:
             return as_tensor(np.from_dlpack(exporter))
-        except BufferError as error:
-            raise TypeError(f"from_dlpack: takes dtypes that NumPy has, but {error}") from error
+        except (BufferError, RuntimeError) as error:  # NumPy raises the one or the other
+            raise TypeError(f"from_dlpack: takes memory and dtypes that NumPy can read, but {error}") from error
     if kind != 2:
         raise ValueError(f"from_dlpack: takes memory of the CPU (1) or of CUDA (2), but came device type {kind}")
     with devices._cupy().cuda.Device(number):

@@ -1,0 +1,129 @@
+"""Settings: the environment, ``using``, and what each level of GPUCNN_DEBUG prints."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import gpucnn as g
+from gpucnn import config
+
+
+def python(code, **variables):
+    """A new interpreter with these environment variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GPUCNN_")}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+
+
+SHOW = "import gpucnn; from gpucnn import config; print(*(config.get(n) for n in sorted(config.SETTINGS)))"
+
+
+def test_defaults():
+    assert python(SHOW).stdout == f"0 None False {2**28}\n"
+
+
+def test_environment():
+    variables = {"GPUCNN_DEBUG": "1", "GPUCNN_NUM_THREADS": "1", "GPUCNN_TF32": "1", "GPUCNN_WORKSPACE": "4096"}
+    assert python(SHOW, **variables).stdout == "1 1 True 4096\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GPUCNN_DEBUG", "yes"),
+        ("GPUCNN_DEBUG", "-1"),
+        ("GPUCNN_NUM_THREADS", "0"),
+        ("GPUCNN_TF32", "true"),
+        ("GPUCNN_WORKSPACE", "1e6"),
+        ("GPUCNN_WORKSPACE", ""),
+    ],
+)
+def test_bad_values_name_the_variable(variable, value):
+    done = python("import gpucnn", **{variable: value})
+    assert done.returncode == 1
+    assert re.search(rf"\nValueError: {variable}: .+, but came '{value}' \(.+\)\n$", done.stderr)
+
+
+def test_number_of_threads():
+    code = "from gpucnn import native; print(native.cpu().num_threads())"
+    assert python(code, GPUCNN_NUM_THREADS="1").stdout == "1\n"
+
+
+def test_using_nests_and_ends():
+    with g.using(workspace=10, debug=1):
+        with g.using(workspace=20):
+            assert (config.get("workspace"), config.get("debug")) == (20, 1)
+        assert config.get("workspace") == 10
+    with pytest.raises(ZeroDivisionError), g.using(workspace=30):
+        raise ZeroDivisionError
+    assert config.get("workspace") == 2**28
+
+
+def test_using_is_of_one_thread():
+    seen = []
+    with g.using(workspace=10):
+        thread = threading.Thread(target=lambda: seen.append(config.get("workspace")))
+        thread.start()
+        thread.join()
+    assert seen == [2**28]
+
+
+@pytest.mark.parametrize("name", ["memory", "num_threads"])
+def test_using_takes_known_settings(name):
+    with pytest.raises(ValueError, match=rf"using: takes .*workspace.*, but came {name}"), g.using(**{name: 1}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("workspace", -1), ("workspace", 1.5), ("workspace", "all"), ("tf32", 2), ("debug", None)]
+)
+def test_using_checks_values(setting, value):
+    with pytest.raises(ValueError, match=rf"using: {setting} .*, but came {value!r}"), g.using(**{setting: value}):
+        pass
+
+
+def step(level):
+    with g.using(debug=level):
+        x = g.ones(2, 3, 5, 4, requires_grad=True)
+        g.relu(g.conv2d(x, g.ones(4, 3, 3, 2))).sum().backward()
+
+
+def test_debug_0_is_silent(capsys):
+    step(0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_debug_1_tells_the_algorithm_of_each_convolution(capsys):
+    step(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[:3] for line in lines] == [["gpucnn:", "conv", "fwd"], ["gpucnn:", "conv", "dgrad"]]
+    assert all(re.search(r"float32 .*N=2.* -> im2col, workspace \d+ bytes$", line) for line in lines)
+
+
+def test_debug_2_tells_shape_bytes_and_time_of_each_operation(capsys):
+    step(2)
+    operations = [line for line in capsys.readouterr().err.splitlines() if "conv " not in line]
+    assert [line.split()[1] for line in operations] == ["conv2d", "relu", "sum"]
+    assert re.fullmatch(r"gpucnn: relu -> 2x4x3x3 float32 cpu 288 bytes \d+ us", operations[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_debug_3_names_the_operation_of_the_first_nan(dtype):
+    x = g.tensor([-1.0, 1.0], dtype=dtype)
+    with np.errstate(invalid="ignore"), g.using(debug=3), pytest.raises(FloatingPointError, match=r"^log: .*finite"):
+        g.exp(g.log(x))
+    with np.errstate(invalid="ignore"):
+        g.exp(g.log(x))
+
+
+def test_debug_3_names_the_operation_of_the_first_nan_in_backward():
+    x = g.tensor([0.0, 1.0], requires_grad=True)
+    with np.errstate(divide="ignore"), g.using(debug=3):
+        y = g.sqrt(x) * 2
+        with pytest.raises(FloatingPointError, match=r"^sqrt: gradients are finite .*, but"):
+            y.sum().backward()
