@@ -1,0 +1,206 @@
+"""A stand-in for the module cupy on host memory, so that everything gpucnn does on CUDA arrays runs without a GPU.
+
+An array wraps a NumPy array and is as strict as CuPy's: it meets no NumPy array in an operation, turns into none by
+itself, and stays an array at shape (). ``empty`` is filled with NaN, as memory that somebody used before would be.
+Only what CuPy offers under the same name and gpucnn uses is here.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+METHODS = set("astype copy max min reshape sum swapaxes transpose".split())
+FUNCTIONS = set(
+    "arange argmax ascontiguousarray broadcast_to concatenate max min ones_like where zeros zeros_like".split()
+)
+
+
+def unwrap(value):
+    """The NumPy array behind an array of this module, also inside tuples, lists and dictionaries."""
+    if isinstance(value, ndarray):
+        return value.host
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(unwrap, value))
+    if isinstance(value, dict):
+        return {key: unwrap(item) for key, item in value.items()}
+    return value
+
+
+def wrap(value, source=None):
+    """An array of this module around a NumPy result; a view of ``source`` where it shares its memory."""
+    if isinstance(value, tuple):
+        return tuple(wrap(item, source) for item in value)
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    result = ndarray(np.asarray(value))
+    if isinstance(source, ndarray) and np.may_share_memory(value, source.host):
+        result.base = source if source.base is None else source.base
+    return result
+
+
+def index_of(key):
+    """CuPy copies NumPy arrays that stand in an index to the device."""
+    if isinstance(key, tuple):
+        return tuple(map(index_of, key))
+    return key.host if isinstance(key, ndarray) else key
+
+
+def on_host(function):
+    """The NumPy function, on arrays of this module."""
+
+    def call(*args, **options):
+        return wrap(function(*map(unwrap, args), **unwrap(options)), args[0] if args else None)
+
+    return call
+
+
+class Device:
+    """GPU number ``id``, as a context; there is only number 0."""
+
+    def __init__(self, number=0):
+        assert number == 0
+        self.id = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
+    def __init__(self, host):
+        self.host = host
+        self.base = None  # of a view: the array that owns the memory
+
+    shape = property(lambda self: self.host.shape)
+    ndim = property(lambda self: self.host.ndim)
+    size = property(lambda self: self.host.size)
+    dtype = property(lambda self: self.host.dtype)
+    strides = property(lambda self: self.host.strides)
+    nbytes = property(lambda self: self.host.nbytes)
+    itemsize = property(lambda self: self.host.itemsize)
+    T = property(lambda self: wrap(self.host.T, self))
+    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
+    device = property(lambda self: Device(0))
+    __cuda_array_interface__ = property(lambda self: {"shape": self.shape, "data": (self.data.ptr, False)})
+
+    @property
+    def flags(self):
+        flags = self.host.flags
+        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata)
+
+    def __getattr__(self, name):
+        if name not in METHODS:
+            raise AttributeError(f"the stand-in for cupy.ndarray has no {name}")
+
+        def method(*args, **options):
+            result = getattr(self.host, name)(*map(unwrap, args), **unwrap(options))
+            return self if result is self.host else wrap(result, self)
+
+        return method
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        result = getattr(ufunc, method)(*map(unwrap, inputs), **unwrap(options))
+        return options["out"][0] if "out" in options else wrap(result)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
+
+    def __getitem__(self, key):
+        return wrap(self.host[index_of(key)], self)
+
+    def __setitem__(self, key, value):
+        self.host[index_of(key)] = unwrap(value)
+
+    def __len__(self):
+        return len(self.host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        return bool(self.host)
+
+    def __int__(self):
+        return int(self.host)
+
+    def __float__(self):
+        return float(self.host)
+
+    def __index__(self):
+        return self.host.__index__()
+
+    def item(self):
+        return self.host.item()
+
+    def get(self):
+        return self.host.copy()
+
+    def tolist(self):
+        return self.host.tolist()
+
+
+class UFunc:
+    def __init__(self, ufunc):
+        self.__name__ = ufunc.__name__
+        self._call = on_host(ufunc)
+        self._at = ufunc.at
+
+    def __call__(self, *args, **options):
+        return self._call(*args, **options)
+
+    def at(self, array, indices, values):
+        self._at(array.host, index_of(indices), unwrap(values))
+
+
+def asarray(value, dtype=None):
+    """A copy of host data on the device; an array of the device itself."""
+    if isinstance(value, ndarray):
+        return value if dtype is None else value.astype(dtype, copy=False)
+    return ndarray(np.array(value, dtype, order="C"))
+
+
+def array(value, dtype=None, order="K"):
+    return ndarray(np.array(value.host if isinstance(value, ndarray) else value, dtype, order=order))
+
+
+def empty(shape, dtype=np.float32):
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[:] = 0xFF
+    return ndarray(array)
+
+
+def empty_like(array, dtype=None):
+    return empty(array.shape, dtype or array.dtype)
+
+
+def asnumpy(array):
+    return array.get()
+
+
+class Generator:
+    def __init__(self, seed):
+        self.host = np.random.default_rng(seed)
+
+    def random(self, size, dtype=np.float64):
+        return wrap(self.host.random(size, dtype))
+
+
+cuda = SimpleNamespace(
+    Device=Device,
+    get_current_stream=lambda: SimpleNamespace(ptr=0),
+    runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+)
+random = SimpleNamespace(default_rng=Generator)
+
+
+def __getattr__(name):
+    function = getattr(np, name, None)
+    if isinstance(function, np.ufunc):
+        return UFunc(function)
+    if name in FUNCTIONS:
+        return on_host(function)
+    raise AttributeError(f"the stand-in for cupy has no {name}")

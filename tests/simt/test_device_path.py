@@ -1,0 +1,180 @@
+"""Everything that gpucnn does on "cuda", run without a GPU: Python on a stand-in for CuPy, native code on the shim."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import gpucnn as g
+from gpucnn import config, device, native
+from gpucnn.training import Options, Training
+from tests.kernels.harness import DTYPES
+from tests.ops.table import CASES
+from tests.simt import build, fake_cupy
+
+OWN_TENSORS = {"batch_norm", "cross_entropy", "dropout", "where"}  # make tensors on the CPU, or other random numbers
+ON_DEVICE = [case for case in CASES if case.name not in OWN_TENSORS]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cuda():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", fake_cupy)
+        patch.setattr(native, "_load_cuda", lambda: (build.load(), None))
+        device._cuda_rng.cache_clear()
+        yield
+    device._cuda_rng.cache_clear()
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+def run(function, arrays, where, gy=None):
+    """(result, gradients) as NumPy arrays; all of it is computed on the device `where`."""
+    leaves = [g.tensor(a, device=where, requires_grad=True) for a in arrays]
+    y = function(*leaves)
+    gy = np.ones(y.shape, y.dtype) if gy is None else gy
+    y.backward(g.tensor(gy, device=y.device))
+    assert {leaf.grad.device for leaf in leaves} == {leaf.device for leaf in leaves}
+    return [y.numpy(), *(leaf.grad.numpy() for leaf in leaves)]
+
+
+@pytest.mark.parametrize("case", ON_DEVICE, ids=str)
+def test_operation(case, dtype):
+    """The law of tests/ops, on the device: a few roundings away from float64 on the CPU."""
+    arrays = case.arrays(dtype)
+    wide = [a.astype(np.float64) for a in arrays]
+    gy = np.random.default_rng(1).standard_normal(run(case.function, wide, "cpu")[0].shape).astype(DTYPES[dtype])
+    results = run(case.function, arrays, "cuda", gy)
+    for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
+        assert result.dtype == DTYPES[dtype]
+        case.agree(result, ref, case.forward + case.gradient)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm(training, dtype):
+    """Results, gradients and running statistics are those of float64 on the CPU, but for a few roundings."""
+    (case,) = (case for case in CASES if case.name == "batch_norm" and case.variant == "training" * training)
+    arrays = case.arrays(dtype)
+    gy = np.random.default_rng(1).standard_normal(arrays[0].shape).astype(DTYPES[dtype])
+
+    def call(arrays, gy, where):
+        stats = g.zeros(3, device=where), g.ones(3, device=where)
+        results = run(lambda x, *rest: g.batch_norm(x, *stats, *rest, training=training), arrays, where, gy)
+        assert {s.device for s in stats} == {g.zeros(1, device=where).device}
+        return results, [s.numpy() for s in stats]
+
+    results, stats = call(arrays, gy, "cuda")
+    wide, wide_stats = call([a.astype(np.float64) for a in arrays], gy.astype(np.float64), "cpu")
+    for result, ref in zip(results, wide, strict=True):
+        case.agree(result, ref, case.forward + case.gradient)
+    for result, ref in zip(stats, wide_stats, strict=True):
+        case.agree(result, ref.astype(np.float64), 2)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy(reduction, dtype):
+    logits = np.random.default_rng(0).standard_normal((5, 7)).astype(DTYPES[dtype])
+    labels = np.array([0, 6, 3, 3, 1])
+
+    def call(array, where):
+        return run(lambda x: g.cross_entropy(x, g.tensor(labels, device=where), reduction), [array], where)
+
+    (case,) = (case for case in CASES if case.name == "cross_entropy" and not case.variant)
+    for result, ref in zip(call(logits, "cuda"), call(logits.astype(np.float64), "cpu"), strict=True):
+        case.agree(result, ref, case.forward + case.gradient)
+
+
+def test_labels_are_checked_on_the_device():
+    logits = g.zeros(2, 3, device="cuda")
+    with pytest.raises(ValueError, match="labels lie in"):
+        g.cross_entropy(logits, g.tensor([0, 3], device="cuda"))
+    with pytest.raises(TypeError, match="one device"):
+        g.cross_entropy(logits, g.tensor([0, 1]))
+
+
+def test_dropout_repeats_with_its_seed(dtype):
+    x = g.ones(40, 50, dtype=dtype, device="cuda")
+    g.manual_seed(3)
+    first = g.dropout(x, 0.25)
+    g.manual_seed(3)
+    assert (first.numpy() == g.dropout(x, 0.25).numpy()).all()
+    kept = first.numpy() != 0
+    assert first.device == "cuda:0" and 0.7 < kept.mean() < 0.8
+    assert not (g.dropout(x, 0.25).numpy() == first.numpy()).all()
+
+
+def test_where():
+    mask = np.array([[True, False, True], [False, True, False]])
+    results = [run(lambda a, b: g.where(g.tensor(mask, device=a.device), a, b), [np.ones((2, 3)), np.zeros(3)], where)
+               for where in ("cpu", "cuda")]  # fmt: skip
+    assert all((a == b).all() for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("workspace", [10_000, 100_000])
+def test_conv2d_in_little_workspace(workspace, dtype):
+    (case,) = (case for case in CASES if str(case) == "conv2d")
+    arrays = case.arrays(dtype)
+    ref = run(case.function, [a.astype(np.float64) for a in arrays], "cpu")
+    with config.using(workspace=workspace):
+        results = run(case.function, arrays, "cuda")
+    for result, wide in zip(results, ref, strict=True):
+        case.agree(result, wide, case.forward + case.gradient)
+
+
+def test_float64_is_refused_by_name():
+    x, w = g.ones(1, 1, 3, 3, dtype="float64", device="cuda"), g.ones(1, 1, 2, 2, dtype="float64", device="cuda")
+    with pytest.raises(TypeError, match="float64"):
+        g.conv2d(x, w)
+
+
+def test_mixed_devices_are_refused():
+    with pytest.raises(TypeError, match="device"):
+        g.add(g.ones(3), g.ones(3, device="cuda"))
+    with pytest.raises(TypeError, match="device"):
+        g.conv2d(g.ones(1, 1, 3, 3), g.ones(1, 1, 2, 2, device="cuda"))
+
+
+def lenet_steps(where, dtype, images, labels, optimizer):
+    """The losses of three steps from the same weights, and the weights after them."""
+    g.manual_seed(0)
+    model = g.models.lenet().to(where).to(dtype)
+    optimizer = optimizer(model.parameters())
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return np.concatenate([losses, *(p.numpy().astype(np.float64).ravel() for p in model.parameters())])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True), lambda p: g.optim.Adam(p, 1e-3)],
+    ids=["sgd", "adam"],
+)
+def test_lenet_learns_as_on_the_cpu(optimizer, dtype):
+    """Three steps differ from float64 by no more than a few times what the same steps on the CPU do."""
+    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
+    inputs = images.numpy(), labels.numpy(), optimizer
+    ref = lenet_steps("cpu", "float64", *inputs)
+    on_cpu, on_cuda = (np.linalg.norm(lenet_steps(where, dtype, *inputs) - ref) for where in ("cpu", "cuda"))
+    assert on_cuda <= 4 * on_cpu
+
+
+def test_a_run_is_saved_and_resumed_on_the_device(tmp_path):
+    def small(training):
+        training.train.data, training.test.data = training.train.data[:24], training.test.data[:10]
+        return training
+
+    whole = small(Training(Options(device="cuda", dtype="bfloat16", epochs=2, batch=12)))
+    whole.run_epoch()
+    whole.save(tmp_path / "checkpoint.safetensors")
+    row = whole.run_epoch()
+    resumed = small(Training.resume(tmp_path / "checkpoint.safetensors"))
+    again = resumed.run_epoch()
+    assert {key: row[key] for key in row if key != "seconds"} == {key: again[key] for key in row if key != "seconds"}
