@@ -86,5 +86,5 @@ std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtyp
     if (direction == "fwd") return limits<FwdPlan>(s, dtype);
     if (direction == "dgrad") return limits<DgradPlan>(s, dtype);
     if (direction == "wgrad") return limits<WgradPlan>(s, dtype);
-    throw std::invalid_argument("conv_im2col_workspace: takes fwd, dgrad or wgrad, but came " + direction);
+    throw std::invalid_argument("conv_im2col_workspace: direction is fwd, dgrad or wgrad, but came " + direction);
 }

@@ -40,6 +40,9 @@ struct Plan {
     int64_t taps() const { return int64_t(s.R) * s.S; }
     int64_t plane() const { return int64_t(s.P) * s.Q; }
 
+    // With room to begin at a cache line.
+    int64_t bytes_of(int64_t count) const { return count == 0 ? 0 : 64 + acc_size * count; }
+
     // About 1 MB of columns, half of a typical L2; but at least 256 positions, else packing inside BLAS dominates.
     void choose_positions(int64_t rows) {
         positions = std::min(plane(), std::clamp<int64_t>((1 << 20) / (acc_size * rows), 256, 1024));
@@ -74,7 +77,7 @@ struct FwdPlan : Plan {
     int64_t columns() const { return no_columns ? 0 : padded(s.Cg() * taps() * positions); }
     int64_t tile() const { return narrow ? padded(std::min(chunk, row_block) * positions) : 0; }
     int64_t wide_w() const { return narrow ? padded(s.groups * chunk * s.Cg() * taps()) : 0; }
-    int64_t bytes() const { return 64 + acc_size * (wide_w() + threads * (columns() + tile())); }
+    int64_t bytes() const { return bytes_of(wide_w() + threads * (columns() + tile())); }
     bool shrink() {
         return halve(positions, std::min<int64_t>(positions, 128)) || halve(threads, 1) ||
                (narrow && halve(chunk, 1)) || halve(positions, std::min<int64_t>(positions, 16));
@@ -97,7 +100,7 @@ struct DgradPlan : Plan {
     int64_t wide_dx() const { return narrow ? padded(channels * s.H * s.W) : 0; }
     int64_t wide_dy() const { return narrow ? padded(s.Kg() * positions) : 0; }
     int64_t wide_w() const { return narrow ? padded(s.K * chunk * taps()) : 0; }
-    int64_t bytes() const { return 64 + acc_size * (wide_w() + threads * (columns() + wide_dx() + wide_dy())); }
+    int64_t bytes() const { return bytes_of(wide_w() + threads * (columns() + wide_dx() + wide_dy())); }
     bool shrink() {
         return halve(positions, std::min<int64_t>(positions, 128)) || halve(threads, 1) ||
                (narrow && halve(chunk, channels)) || halve(channels, 1) || (narrow && halve(chunk, 1)) ||
@@ -119,7 +122,7 @@ struct WgradPlan : Plan {
     int64_t columns() const { return no_columns ? 0 : padded(channels * taps() * positions); }
     int64_t turned_dy() const { return padded(s.Kg() * positions); }
     int64_t tile() const { return padded(channels * taps() * s.Kg()); }
-    int64_t bytes() const { return 64 + acc_size * (chunk * slices * tile() + threads * (columns() + turned_dy())); }
+    int64_t bytes() const { return bytes_of(chunk * slices * tile() + threads * (columns() + turned_dy())); }
     bool shrink() {
         return halve(positions, std::min<int64_t>(positions, 128)) || halve(threads, 1) || halve(chunk, 1) ||
                halve(slices, 1) || halve(channels, 1) || halve(positions, std::min<int64_t>(positions, 16));
@@ -131,8 +134,8 @@ P plan_within(const char* op, const ConvShape& shape, DType dtype, int64_t bytes
     P plan(shape, dtype);
     while (plan.bytes() > bytes)
         if (!plan.shrink())
-            throw std::invalid_argument(std::string(op) + ": takes a workspace of at least " +
-                                        std::to_string(plan.bytes()) + " bytes, but came " + std::to_string(bytes) +
+            throw std::invalid_argument(std::string(op) + ": needs a workspace of at least " +
+                                        std::to_string(plan.bytes()) + " bytes, but has " + std::to_string(bytes) +
                                         " (" + shape.text() + ")");
     return plan;
 }

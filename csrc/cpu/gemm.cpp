@@ -83,11 +83,12 @@ void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t
           int64_t lda, int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out) {
     auto refuse = [&](const std::string& rule) {
         throw std::invalid_argument("gemm: " + rule + " (M " + std::to_string(M) + ", N " + std::to_string(N) + ", K " +
-                                    std::to_string(K) + ", batch " + std::to_string(batch) + ")");
+                                    std::to_string(K) + ", batch " + std::to_string(batch) + ", lda " +
+                                    std::to_string(lda) + ", ldb " + std::to_string(ldb) + ")");
     };
-    if (std::min({M, N, K, batch, stride_a, stride_b}) < 0) refuse("sizes and strides must not be negative");
-    if (lda < (trans_a ? M : K)) refuse("the row stride of a is at least a row, but came " + std::to_string(lda));
-    if (ldb < (trans_b ? K : N)) refuse("the row stride of b is at least a row, but came " + std::to_string(ldb));
+    if (std::min({M, N, K, batch, stride_a, stride_b}) < 0) refuse("sizes must not be negative");
+    if (lda < (trans_a ? M : K) || ldb < (trans_b ? K : N))
+        refuse("lda and ldb are at least the length of a stored row");
     if (M == 0 || N == 0 || batch == 0) return;
     const Gemm p{trans_a, trans_b, M, N, K, batch, lda, stride_a, ldb, stride_b};
     with_dtype(dtype, [&](auto t) {

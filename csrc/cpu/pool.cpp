@@ -2,6 +2,7 @@
 // outputs, which vectorises for every window. Bounded by memory traffic. Called by bind_cpu.cpp.
 #include <limits>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -19,7 +20,12 @@ struct Windows {
     int lo = 0, hi;              // the outputs for which all do
     int threads;
 
-    explicit Windows(const ConvShape& shape) : s(shape), hi(s.Q) {
+    Windows(const char* op, const ConvShape& shape) : s(shape), hi(s.Q) {
+        if (s.groups != s.C || s.K != s.C)
+            throw std::invalid_argument(std::string(op) + ": a window is one channel's, but K or groups is not C (" +
+                                        s.text() + ")");
+        if (in_size() > std::numeric_limits<int32_t>::max())
+            throw std::invalid_argument(std::string(op) + ": an image has at most 2**31 - 1 pixels (" + s.text() + ")");
         for (int t = 0; t < s.S; ++t) {
             across.emplace_back(0, s.Q, int64_t(t) * s.dil_w - s.pad_w, s.stride_w, s.W);
             lo = std::max(lo, across[t].lo);
@@ -193,11 +199,9 @@ void fill_planes(const Windows& windows, int64_t scratch, T* dx, const Add& add)
 }  // namespace
 
 void max_pool2d_fwd(const ConvShape& s, DType dtype, Address x, Address y, Address index) {
-    if (int64_t(s.H) * s.W > std::numeric_limits<int32_t>::max())
-        throw std::invalid_argument("max_pool2d: a plane has fewer than 2**31 pixels, but came " + s.text());
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        const Windows windows(s);
+        const Windows windows("max_pool2d_fwd", s);
         parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
             max_plane(windows, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
                       reinterpret_cast<T*>(y) + plane * windows.out_size(),
@@ -209,7 +213,7 @@ void max_pool2d_fwd(const ConvShape& s, DType dtype, Address x, Address y, Addre
 void max_pool2d_bwd(const ConvShape& s, DType dtype, Address dy, Address index, Address dx) {
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        const Windows windows(s);
+        const Windows windows("max_pool2d_bwd", s);
         const int64_t in = windows.in_size(), out = windows.out_size();
         fill_planes(windows, 0, reinterpret_cast<T*>(dx), [&](int64_t plane, Acc<T>*, Acc<T>* sums) {
             const T* grad = reinterpret_cast<const T*>(dy) + plane * out;
@@ -223,7 +227,7 @@ void max_pool2d_bwd(const ConvShape& s, DType dtype, Address dy, Address index, 
 void avg_pool2d_fwd(const ConvShape& s, DType dtype, bool count_include_pad, Address x, Address y) {
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        const Windows windows(s);
+        const Windows windows("avg_pool2d_fwd", s);
         parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
             avg_plane(windows, count_include_pad, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
                       reinterpret_cast<T*>(y) + plane * windows.out_size());
@@ -234,7 +238,7 @@ void avg_pool2d_fwd(const ConvShape& s, DType dtype, bool count_include_pad, Add
 void avg_pool2d_bwd(const ConvShape& s, DType dtype, bool count_include_pad, Address dy, Address dx) {
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        const Windows windows(s);
+        const Windows windows("avg_pool2d_bwd", s);
         fill_planes(windows, 2 * int64_t(s.Q), reinterpret_cast<T*>(dx),
                     [&](int64_t plane, Acc<T>* row, Acc<T>* dx_plane) {
                         avg_plane_bwd(windows, count_include_pad,

@@ -37,16 +37,16 @@ void bwd_row(bool log, int64_t cols, const T* y, const T* dy, T* dx) {
     }
 }
 
-void check(int64_t rows, int64_t cols) {
+void check(const char* op, int64_t rows, int64_t cols) {
     if (rows < 0 || cols < 0)
-        throw std::invalid_argument("softmax: sizes must not be negative, but came (" + std::to_string(rows) + ", " +
-                                    std::to_string(cols) + ")");
+        throw std::invalid_argument(std::string(op) + ": sizes must not be negative, but came (" +
+                                    std::to_string(rows) + ", " + std::to_string(cols) + ")");
 }
 
 }  // namespace
 
 void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, Address x, Address y) {
-    check(rows, cols);
+    check("softmax_fwd", rows, cols);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         parallel_for(rows, threads_for(rows * cols * 8), [&](int64_t row, int) {
@@ -56,7 +56,7 @@ void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, Address x, A
 }
 
 void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, Address y, Address dy, Address dx) {
-    check(rows, cols);
+    check("softmax_bwd", rows, cols);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         parallel_for(rows, threads_for(rows * cols * 4), [&](int64_t row, int) {

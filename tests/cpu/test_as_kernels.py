@@ -1,0 +1,23 @@
+"""The tests of the CUDA kernels, run on _cpu in float64, too: both extensions offer the same functions."""
+
+from tests.kernels.test_conv import (  # noqa: F401
+    test_an_empty_batch_has_no_gradient,
+    test_any_workspace,
+    test_same_bits_in_any_thread_order,
+    test_small_integers_are_exact,
+    test_tolerance_law,
+)
+from tests.kernels.test_gemm import (  # noqa: F401
+    test_no_products,
+    test_sizes,
+    test_sums_of_16_bit_products_are_float32,
+)
+from tests.kernels.test_gemm import test_tolerance_law as test_tolerance_law_of_gemm  # noqa: F401
+from tests.kernels.test_pool import test_a_window_is_one_channel_s, test_average, test_max  # noqa: F401
+from tests.kernels.test_softmax import (  # noqa: F401
+    test_backward,
+    test_forward,
+    test_large_values,
+    test_nan_stays_in_its_row,
+    test_nothing_to_do,
+)
