@@ -120,7 +120,9 @@ struct WgradPlan : Plan {
     }
     int64_t blocks() const { return s.groups * channel_blocks(); }
     int64_t columns() const { return no_columns ? 0 : padded(channels * taps() * positions); }
-    int64_t turned_dy() const { return padded(s.Kg() * positions); }
+    // A product is faster with dy^T than with dy, by more than turning dy costs, unless it has only a few rows.
+    bool turns_dy() const { return narrow || s.Kg() > 8; }
+    int64_t turned_dy() const { return turns_dy() ? padded(s.Kg() * positions) : 0; }
     int64_t tile() const { return padded(channels * taps() * s.Kg()); }
     int64_t bytes() const { return bytes_of(chunk * slices * tile() + threads * (columns() + turned_dy())); }
     bool shrink() {

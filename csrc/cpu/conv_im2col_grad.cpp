@@ -62,7 +62,7 @@ void dgrad(const DgradPlan& plan, const T* dy, const T* w, T* dx, Address worksp
 }
 
 // dw = x * dy. A unit is a block of input channels of one group and a slice of the (image, band) list; its tile holds
-// dw^T (block taps, Kg), because a product that reads both operands along rows is the faster one in BLAS.
+// dw^T (block taps, Kg).
 template <class T>
 void wgrad(const WgradPlan& plan, const T* x, const T* dy, T* dw, Address workspace) {
     using A = Acc<T>;
@@ -98,9 +98,19 @@ void wgrad(const WgradPlan& plan, const T* x, const T* dy, T* dw, Address worksp
                     if (plan.no_columns) product_of = planes + band.first, ld = image;
                 }
                 if (product_of == columns) im2col(s, planes, count, band, columns);
-                transpose(dy + (n * s.K + g * Kg) * plan.plane() + band.first, Kg, band.size, plan.plane(), turned_dy);
-                multiply({.M = count * taps, .N = Kg, .K = band.size, .lda = ld, .ldb = Kg, .ldc = Kg, .add = true},
-                         product_of, turned_dy, tile);
+                const T* grad = dy + (n * s.K + g * Kg) * plan.plane() + band.first;
+                Product product{
+                    .M = count * taps, .N = Kg, .K = band.size, .lda = ld, .ldb = Kg, .ldc = Kg, .add = true};
+                if constexpr (!is_narrow<T>) {
+                    if (!plan.turns_dy()) {
+                        product.trans_b = true;
+                        product.ldb = plan.plane();
+                        multiply(product, product_of, grad, tile);
+                        continue;
+                    }
+                }
+                transpose(grad, Kg, band.size, plan.plane(), turned_dy);
+                multiply(product, product_of, turned_dy, tile);
             }
         });
         constexpr int64_t strip = 32;  // rows of a tile that one unit adds up and turns
