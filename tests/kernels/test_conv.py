@@ -70,10 +70,11 @@ def test_a_batch_is_its_images(kernels, row, direction):
     shape = ConvShape(3, 4, 7, 6, 5, 3, 2, pad=(1, 0))
     one = ConvShape(1, 4, 7, 6, 5, 3, 2, pad=(1, 0))
     a, b = operands(shape, direction, np.float32)
+    magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
     whole = kernels.conv(row, direction, shape, "float32", a, b)
     for n in range(3):
         single = kernels.conv(row, direction, one, "float32", a[n : n + 1], b)
-        check(whole[n : n + 1], single.astype(np.float64), np.abs(single).max(), shape.terms(direction))
+        check(whole[n : n + 1], single.astype(np.float64), magnitude[n : n + 1], shape.terms(direction))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -85,8 +86,9 @@ def test_tf32_only_when_asked(kernels, direction):
     ref = convolve(direction, shape, a, b)
     magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
     check(out, ref, magnitude, 1, factor=2.0**-10 * 2**24)
-    with pytest.raises(AssertionError):
-        check(out, ref, magnitude, shape.terms(direction))
+    if not kernels.cupy:  # cuBLAS may, the stand-in does
+        with pytest.raises(AssertionError):
+            check(out, ref, magnitude, shape.terms(direction))
 
 
 def test_an_empty_batch_has_no_gradient(kernels, dtype):

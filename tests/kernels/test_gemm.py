@@ -1,5 +1,7 @@
 """gemm: transposes, batches, strides, dtypes, empty sizes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,16 @@ def test_no_products(kernels, dtype):
     assert (out == 0).all()
     for sizes in ((0, 4, 5, 2), (3, 0, 5, 2), (3, 4, 5, 0)):
         kernels("gemm", dtype.name, False, False, *sizes, empty, 5, 0, empty, 4, 0, Out((0,), dtype))
+
+
+def test_from_several_threads(kernels):
+    """Each thread has its own handle; one that ends leaves it to the next."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, (1, 40, 40)).astype(np.float32) for _ in range(2))
+    for _ in range(2):
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(run, kernels, a.dtype, a, b, False, False) for _ in range(8)]
+            assert all((job.result() == a @ b).all() for job in jobs)
 
 
 def test_refusals(kernels):

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sysconfig
 import tempfile
@@ -22,11 +23,12 @@ ROOT = Path(__file__).parents[2]
 SIMT = Path(__file__).parent
 CACHE = ROOT / "build" / "simt"
 SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp"]
-FLAGS = (
-    # No unique symbols: several builds (mutants) live in one process. No fortified longjmp: it switches stacks.
-    "-std=c++17 -O1 -fPIC -fvisibility=hidden -fno-gnu-unique -U_FORTIFY_SOURCE -ffp-contract=off".split()
-)
-STRICT = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
+    *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
+    "-fno-gnu-unique",  # several builds (mutants) live in one process, each with its own variables
+    "-U_FORTIFY_SOURCE",  # longjmp switches stacks, which the fortified one takes for an error
+    *shlex.split(os.environ.get("CXXFLAGS", "")),
+]
 
 
 def compiler():
@@ -71,7 +73,7 @@ def write_by(path, make):
 
 
 def compile_one(source, folders, system, defines):
-    flags = [*FLAGS, *STRICT, *defines]
+    flags = [*FLAGS, *defines]
     key = [compiler_version(), *flags, *map(str, system), with_includes(source, folders, set())]
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:20]
     includes = [*(f"-I{f}" for f in folders), *(word for f in system for word in ("-isystem", f))]
