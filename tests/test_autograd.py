@@ -48,14 +48,15 @@ def test_diamonds():
     assert values(x) == [2.0**40]
 
 
-def test_branches_of_different_depth():
+@pytest.mark.parametrize("multiply", [lambda a, b: a * b, lambda a, b: b * a])
+def test_branches_of_different_depth(multiply):
+    """A node waits for the longest branch, whichever branch comes first."""
     x = leaf(3.0)
-    a = x * 2
-    b = a
+    a = b = x * x
     for _ in range(5):
         b = b + 1
-    (a * b).backward()  # d (2x (2x + 5)) = 8x + 10
-    assert values(x) == [34]
+    multiply(a, b).backward()  # d (x**2 (x**2 + 5)) = 4 x**3 + 10 x
+    assert values(x) == [138]
 
 
 def test_a_chain_of_20000_operations():
@@ -257,6 +258,21 @@ class Wrong(g.Function):
 def test_a_backward_of_the_wrong_shape_is_caught():
     with pytest.raises(RuntimeError, match=r"wrong: backward gave \(1,\) for input 0 of shape \(2,\)"):
         Wrong.apply(leaf(1.0, 2.0)).sum().backward()
+
+
+class Twin(g.Function):
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, gy):
+        grad = gy * 2
+        return grad, grad
+
+
+def test_a_gradient_returned_twice_is_no_shared_memory():
+    a, b = leaf(1.0), leaf(1.0)
+    Twin.apply(a, b).backward()
+    assert values(a) == values(b) == [2] and not np.shares_memory(a.grad.data, b.grad.data)
 
 
 class TwoOfThree(g.Function):

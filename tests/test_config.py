@@ -87,10 +87,10 @@ def test_using_checks_values(setting, value):
         pass
 
 
-def step(level):
+def step(level, algorithm="auto"):
     with g.using(debug=level):
-        x = g.ones(2, 3, 5, 4, requires_grad=True)
-        g.relu(g.conv2d(x, g.ones(4, 3, 3, 2))).sum().backward()
+        x, weight = g.ones(2, 3, 5, 4, requires_grad=True), g.ones(4, 3, 3, 2, requires_grad=True)
+        g.relu(g.conv2d(x, weight, algorithm=algorithm)).sum().backward()
 
 
 def test_debug_0_is_silent(capsys):
@@ -98,11 +98,13 @@ def test_debug_0_is_silent(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_debug_1_tells_the_algorithm_of_each_convolution(capsys):
-    step(1)
+@pytest.mark.parametrize(("asked", "taken"), [("auto", "im2col"), ("im2col", "im2col"), ("direct", "direct")])
+def test_debug_1_tells_the_algorithm_of_each_convolution(capsys, asked, taken):
+    """The name that was asked for is used in all three directions."""
+    step(1, asked)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[:3] for line in lines] == [["gpucnn:", "conv", "fwd"], ["gpucnn:", "conv", "dgrad"]]
-    assert all(re.search(r"float32 .*N=2.* -> im2col, workspace \d+ bytes$", line) for line in lines)
+    assert [line.split()[:3] for line in lines] == [["gpucnn:", "conv", d] for d in ("fwd", "dgrad", "wgrad")]
+    assert all(re.search(rf"float32 .*N=2.* -> {taken}, workspace \d+ bytes$", line) for line in lines)
 
 
 def test_debug_2_tells_shape_bytes_and_time_of_each_operation(capsys):

@@ -184,11 +184,13 @@ def test_dropout_is_the_identity_in_evaluation():
     assert g.dropout(x, 0.0) is x
 
 
-def test_dropout_repeats_by_seed_only():
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_dropout_repeats_by_seed_only(device):
+    x = g.ones(64, device=device)
     g.manual_seed(3)
-    first, second = g.dropout(g.ones(64)).numpy(), g.dropout(g.ones(64)).numpy()
+    first, second = g.dropout(x).numpy(), g.dropout(x).numpy()
     g.manual_seed(3)
-    assert np.array_equal(g.dropout(g.ones(64)).numpy(), first) and not np.array_equal(first, second)
+    assert np.array_equal(g.dropout(x).numpy(), first) and not np.array_equal(first, second)
 
 
 def test_batch_norm_moves_its_running_statistics():
