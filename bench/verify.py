@@ -49,7 +49,7 @@ def environment():
         "dirty": bool(output("git", "status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {package.name: package.version for package in importlib.metadata.distributions()},
+        "packages": dict(sorted((package.name, package.version) for package in importlib.metadata.distributions())),
     }
 
 
