@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,17 @@ def test_the_default_recipe(dtype):
     for _ in range(run.options.epochs):
         row = run.run_epoch()
     assert row["test_accuracy"] >= 0.98
+
+
+@pytest.mark.slow
+def test_full_mnist_in_five_epochs():
+    folder = Path(__file__).parents[3] / "shared/data/mnist"
+    if not folder.is_dir():
+        pytest.skip("the full MNIST files are not beside this checkout")
+    run = Training(Options(data=str(folder), epochs=5))
+    for _ in range(5):
+        row = run.run_epoch()
+    assert row["test_accuracy"] >= 0.99
 
 
 def test_kill_and_resume_gives_the_uninterrupted_weights(tmp_path, small_mnist, start, run):
