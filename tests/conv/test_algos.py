@@ -1,4 +1,4 @@
-"""Every row of ALGOS that runs on the CPU: the tolerance law, exactness, determinism, workspace, random shapes."""
+"""Every row of ALGOS: the tolerance law, exactness, determinism, workspace, random shapes."""
 
 import itertools
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import gpucnn
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, run
 from gpucnn.conv.reference import convolve
+from gpucnn.device import to_device
 from gpucnn.dtype import FLOATS
 from tests.cases import CASES, operands
 from tests.tolerance import check_conv
@@ -26,6 +27,20 @@ def row(direction, name):
 def test_every_direction_has_the_same_rows_on_both_devices():
     for direction in DIRECTIONS:
         assert list(ALGOS["cpu", direction]) == ["direct", "im2col"] == list(ALGOS["cuda", direction])
+
+
+@every_row
+@every_case
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_law_on_cuda(direction, name, case, dtype):
+    shape = CASES[case]
+    a, b = operands(shape, direction, FLOATS[dtype])
+    arrays = to_device(a, "cuda"), to_device(b, "cuda")
+    out, again = (to_device(run(direction, shape, *arrays, algorithm=name), "cpu") for _ in range(2))
+    check_conv(direction, shape, a, b, out, ALGOS["cuda", direction][name].error)
+    if ALGOS["cuda", direction][name].deterministic:
+        assert out.tobytes() == again.tobytes()
 
 
 @every_row

@@ -75,7 +75,7 @@ class Case:
 
 def batch_norm(training):
     def call(x, weight, bias):
-        mean, var = g.tensor(np.linspace(-1, 1, x.shape[1])), g.tensor(np.linspace(0.5, 2, x.shape[1]))
+        mean, var = (g.tensor(np.linspace(*ends, x.shape[1]), "float32", x.device) for ends in ((-1, 1), (0.5, 2)))
         return g.batch_norm(x, mean, var, weight, bias, training=training)
 
     def torch_call(t, x, weight, bias):
@@ -127,7 +127,7 @@ CASES = [
     Case("div", lambda x: 1 / x, (((3, 4), positive),), lambda t, x: 1 / x, gradient=5, variant="number"),
     Case(
         "where",
-        lambda a, b: g.where(MASK, a, b),
+        lambda a, b: g.where(g.tensor(MASK, device=a.device), a, b),
         ((3, 4), (4,)),
         lambda t, a, b: t.where(t.tensor(MASK), a, b),
         spread=True,
@@ -217,7 +217,7 @@ CASES = [
     Case("getitem", lambda x: x[PICKS], ((4, 3),), lambda t, x: x[t.tensor(PICKS)], spread=True, variant="repeated"),
     Case(
         "getitem",
-        lambda x: getitem(x, (g.tensor(PICKS), slice(None), g.tensor(PICKS))),
+        lambda x: getitem(x, (g.tensor(PICKS, device=x.device), slice(None), g.tensor(PICKS, device=x.device))),
         ((4, 2, 4),),
         lambda t, x: x[t.tensor(PICKS), :, t.tensor(PICKS)],
         spread=True,
@@ -354,7 +354,7 @@ CASES = [
     Case("batch_norm", inputs=((6, 3), (3,), (3,)), variant="training_2d", **batch_norm(True)),
     Case(
         "cross_entropy",
-        lambda x: g.cross_entropy(x, LABELS),
+        lambda x: g.cross_entropy(x, g.tensor(LABELS, device=x.device)),
         ((3, 5),),
         lambda t, x: t.nn.functional.cross_entropy(x, t.tensor(LABELS)),
         forward=2,
@@ -362,7 +362,7 @@ CASES = [
     ),
     Case(
         "cross_entropy",
-        lambda x: g.cross_entropy(x, LABELS, reduction="none"),
+        lambda x: g.cross_entropy(x, g.tensor(LABELS, device=x.device), reduction="none"),
         ((3, 5),),
         lambda t, x: t.nn.functional.cross_entropy(x, t.tensor(LABELS), reduction="none"),
         spread=True,

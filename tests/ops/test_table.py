@@ -17,14 +17,14 @@ def every(cases):
     return pytest.mark.parametrize("case", cases, ids=str)
 
 
-def run(case, arrays, gy=None, needs=None):
-    """(result, gradients) on leaves that hold these arrays; gy is random where none is given."""
+def run(case, arrays, gy=None, needs=None, device="cpu"):
+    """(result, its gradient, gradients) on leaves that hold these arrays; gy is random where none is given."""
     needs = needs or [True] * len(arrays)
-    leaves = [g.tensor(a, requires_grad=need) for a, need in zip(arrays, needs, strict=True)]
+    leaves = [g.tensor(a, device=device, requires_grad=need) for a, need in zip(arrays, needs, strict=True)]
     y = case.function(*leaves)
     if gy is None:
         gy = np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)
-    y.backward(gy)
+    y.backward(g.tensor(gy, device=y.device))
     return y, gy, [leaf.grad for leaf in leaves]
 
 
@@ -51,12 +51,19 @@ def test_slope(case):
         assert abs(slope - sum(t.sum() for t in terms)) <= SLOPE * size
 
 
+ON_CUDA = [case for case in CASES if case.name != "dropout"]  # which has other random numbers there
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@every(CASES)
-def test_dtype(case, dtype):
+@pytest.mark.parametrize(
+    ("case", "device"),
+    [*((case, "cpu") for case in CASES), *(pytest.param(case, "cuda", marks=pytest.mark.cuda) for case in ON_CUDA)],
+    ids=str,
+)
+def test_dtype(case, device, dtype):
     """Results and gradients keep the dtype, and are those in float64 of the rounded inputs, rounded a few times."""
     arrays = case.arrays(dtype)
-    y, gy, grads = run(case, arrays)
+    y, gy, grads = run(case, arrays, device=device)
     assert y.dtype == dtype and y.requires_grad
     ref, _, ref_grads = run(case, [a.astype(np.float64) for a in arrays], gy.astype(np.float64))
     case.agree(y.numpy(), ref.numpy(), case.forward)
