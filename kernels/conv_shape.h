@@ -13,12 +13,12 @@
 #endif
 
 struct ConvShape {
-    int N, C, H, W;            // batch, input channels, image
-    int K, R, S;               // output channels, filter
-    int P, Q;                  // output image
-    int pad_h, pad_w;          // zeros on each side
+    int N, C, H, W;    // batch, input channels, image
+    int K, R, S;       // output channels, filter
+    int P, Q;          // output image
+    int pad_h, pad_w;  // zeros on each side
     int stride_h, stride_w;
-    int dil_h, dil_w;          // dilation: pixels between taps
+    int dil_h, dil_w;  // dilation: pixels between taps
     int groups;
 
     HOST_DEVICE int Cg() const { return C / groups; }  // input channels of one group

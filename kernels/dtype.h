@@ -17,11 +17,16 @@ inline DType dtype_from_name(const std::string& name) {
 
 inline const char* name_of(DType dtype) {
     switch (dtype) {
-        case DType::float32: return "float32";
-        case DType::tf32: return "tf32";
-        case DType::float16: return "float16";
-        case DType::bfloat16: return "bfloat16";
-        case DType::float64: return "float64";
+        case DType::float32:
+            return "float32";
+        case DType::tf32:
+            return "tf32";
+        case DType::float16:
+            return "float16";
+        case DType::bfloat16:
+            return "bfloat16";
+        case DType::float64:
+            return "float64";
     }
     return "unknown";
 }

@@ -13,10 +13,10 @@
 // A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
 // tap (r, s) reads for output (p, q); only positions first .. first + positions of the flat P Q are stored.
 struct ColumnBlock {
-    int images;                         // n, counted from the image that the launcher's x or dx points to
-    int channel, channels;              // i of the C channels
-    int64_t first, positions;           // of the P * Q
-    int64_t image_stride, row_stride;   // elements of the column array from n to n + 1, from one row to the next
+    int images;                        // n, counted from the image that the launcher's x or dx points to
+    int channel, channels;             // i of the C channels
+    int64_t first, positions;          // of the P * Q
+    int64_t image_stride, row_stride;  // elements of the column array from n to n + 1, from one row to the next
 };
 
 // clang-format off

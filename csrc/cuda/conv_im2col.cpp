@@ -45,10 +45,10 @@ int64_t wgrad_sum_bytes(const ConvShape& s, DType dtype) {
     return size_of(dtype) == 2 ? aligned(s.w_size() * int64_t(sizeof(float))) : 0;
 }
 
-// The most images, of at most N, for which bytes(images) fits; 0 if one does not. bytes grows with images.
+// The largest number, of at most `most`, for which bytes(number) is within the limit; 0 if 1 is too many.
 template <class F>
-int most_images(int N, int64_t limit, F bytes) {
-    int low = 0, high = N;
+int largest_within(int64_t limit, int most, F bytes) {
+    int low = 0, high = most;  // bytes grows with the number
     while (low < high) {
         const int middle = low + (high - low + 1) / 2;
         if (bytes(middle) <= limit)
@@ -89,7 +89,7 @@ void require(const char* op, const ConvShape& s, DType dtype, const char* direct
                                     " bytes, but has " + std::to_string(workspace_bytes) + " (" + s.text() + ")");
 }
 
-// dw (+)= the products of n images, whose a and b lie side by side with rows a_stride and b_stride apart.
+// dw (+)= dy columns^T over `length` positions; rows of dy and of the columns are dy_stride and row_stride apart.
 Gemm wgrad_product(const ConvShape& s, DType dtype, const void* dy, int64_t dy_stride, const void* columns,
                    int64_t row_stride, int64_t length, void* out, DType out_dtype, bool accumulate) {
     const int64_t group_rows = s.Cg() * taps(s);
@@ -205,7 +205,8 @@ void conv_im2col_dgrad(const ConvShape& s, DType dtype, const void* dy, const vo
 
     // Not one image fits: whole planes of some channels of a group, or else some rows of one plane.
     const int channels = int(std::clamp<int64_t>(workspace_bytes / dgrad_band_bytes(s, 1, s.H), 1, s.Cg()));
-    const int rows = most_images(s.H, workspace_bytes, [&](int rows) { return dgrad_band_bytes(s, channels, rows); });
+    const int rows =
+        largest_within(workspace_bytes, s.H, [&](int rows) { return dgrad_band_bytes(s, channels, rows); });
     for (int n = 0; n < s.N; ++n)
         for (int g = 0; g < s.groups; ++g)
             for (int c = 0; c < s.Cg(); c += channels)
@@ -239,7 +240,7 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
     void* const out = sum_apart ? workspace : dw;
     void* const columns = static_cast<char*>(workspace) + sum_bytes;
     const int64_t room = workspace_bytes - sum_bytes;
-    const int chunk = std::max(1, most_images(s.N, room, bytes));
+    const int chunk = std::max(1, largest_within(room, s.N, bytes));
     const int64_t band = room >= bytes(1) ? pixels(s) : room / (column_rows(s) * size_of(dtype));
 
     bool accumulate = false;
