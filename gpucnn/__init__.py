@@ -1,7 +1,8 @@
 """gpucnn: convolutional networks on NVIDIA GPUs and CPUs, with their own convolution kernels."""
 
-from . import conv, nn, optim
+from . import conv, data, models, nn, optim
 from .autograd import Function, is_grad_enabled, no_grad
+from .checkpoint import load_checkpoint, save_checkpoint
 from .config import using
 from .device import manual_seed
 from .dtype import bfloat16, float16, float32, float64

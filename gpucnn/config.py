@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import NamedTuple
 
 
@@ -45,6 +46,7 @@ BUILD_SETTINGS = {  # read by setup.py only
 _overrides = ContextVar("gpucnn_settings", default=None)
 
 
+@cache
 def _from_environment(name):
     setting = SETTINGS[name]
     variable = f"GPUCNN_{name.upper()}"
@@ -57,13 +59,10 @@ def _from_environment(name):
         raise ValueError(f"{variable}: {setting.meaning}, but came {text!r} ({error})") from None
 
 
-_base = {name: _from_environment(name) for name in SETTINGS}
-
-
 def get(name):
-    """The value of a setting now: the innermost ``using``, else the environment at import, else the default."""
+    """The value of a setting now: the innermost ``using``, else the environment at first use, else the default."""
     overrides = _overrides.get() or {}
-    return overrides[name] if name in overrides else _base[name]
+    return overrides[name] if name in overrides else _from_environment(name)
 
 
 def _may_be(name, value):

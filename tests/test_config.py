@@ -44,9 +44,16 @@ def test_environment():
     ],
 )
 def test_bad_values_name_the_variable(variable, value):
-    done = python("import gpucnn", **{variable: value})
+    done = python(SHOW, **{variable: value})
     assert done.returncode == 1
     assert re.search(rf"\nValueError: {variable}: .+, but came '{value}' \(.+\)\n$", done.stderr)
+
+
+def test_a_bad_value_is_one_line_of_the_command():
+    run = [sys.executable, "-m", "gpucnn", "train", "--epochs", "1"]
+    done = subprocess.run(run, env={**os.environ, "GPUCNN_DEBUG": "x"}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"gpucnn train: GPUCNN_DEBUG: .+, but came 'x' \(.+\)\n", done.stderr)
 
 
 def test_number_of_threads():

@@ -79,7 +79,11 @@ def main(argv=None):
     """Run the command; returns the exit code: 0, 2 after an error, 130 after Ctrl-C."""
     arguments = vars(parser().parse_args(argv))
     command = arguments.pop("command")
+    debug = False
     try:
+        debug = config.get("debug")
+        for name in config.SETTINGS:  # a bad one is told at the start
+            config.get(name)
         if command == "info":
             from .info import info
 
@@ -90,7 +94,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-        if config.get("debug"):
+        if debug:
             raise
         print(f"gpucnn {command}: {_one_line(error)}", file=sys.stderr)
         return 2
