@@ -47,7 +47,7 @@ def launch(name, *args):
     for arg in args:
         if type(arg) is np.ndarray:
             values.append(arg.__array_interface__["data"][0])
-        elif hasattr(arg, "__cuda_array_interface__"):
+        elif is_array(arg):
             cuda_array = arg
             values.append(arg.data.ptr)
         else:
