@@ -47,6 +47,11 @@ inline bool is_pointwise(const ConvShape& s) {
     return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0;
 }
 
+// Whether filter and image have one size: a fully connected layer, whose column matrix, transposed, is x (N, C H W).
+inline bool is_fully_connected(const ConvShape& s) {
+    return s.R == s.H && s.S == s.W && s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
+}
+
 // Outputs [lo, hi) of [first, end) along one axis, those whose tap falls into the image; lo <= hi. `offset` is the
 // pixel of output 0, tap dil - pad.
 struct Inside {

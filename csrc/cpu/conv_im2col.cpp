@@ -63,6 +63,8 @@ void fwd(const FwdPlan& plan, const T* x, const T* w, T* y, Address workspace) {
 
 void conv_im2col_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address y, Address workspace,
                      int64_t bytes) {
+    const int64_t depth = int64_t(s.C) * s.R * s.S;
+    if (is_fully_connected(s)) return gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
     const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
@@ -83,8 +85,10 @@ std::pair<int64_t, int64_t> limits(const ConvShape& shape, DType dtype) {
 }  // namespace
 
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtype, const std::string& direction) {
+    if (direction != "fwd" && direction != "dgrad" && direction != "wgrad")
+        throw std::invalid_argument("conv_im2col_workspace: direction is fwd, dgrad or wgrad, but came " + direction);
+    if (is_fully_connected(s)) return {0, 0};
     if (direction == "fwd") return limits<FwdPlan>(s, dtype);
     if (direction == "dgrad") return limits<DgradPlan>(s, dtype);
-    if (direction == "wgrad") return limits<WgradPlan>(s, dtype);
-    throw std::invalid_argument("conv_im2col_workspace: direction is fwd, dgrad or wgrad, but came " + direction);
+    return limits<WgradPlan>(s, dtype);
 }

@@ -3,7 +3,9 @@
 //
 // The cuts that decide in which order products are added (bands, channel blocks, slices) depend on the shape and the
 // workspace, not on the number of threads or, for fwd and dgrad, on N: with the best workspace, results have the same
-// bits for every number of threads, and a batch of n gives the bits of n batches of 1.
+// bits for every number of threads, and a batch of n gives the bits of n batches of 1. Not so the batch where the
+// filter is as large as the image: a product for each image would read all of w for one column, so there one product
+// takes the whole batch, and needs no workspace.
 #pragma once
 #include <algorithm>
 #include <cstdint>

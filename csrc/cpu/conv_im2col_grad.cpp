@@ -133,6 +133,8 @@ void wgrad(const WgradPlan& plan, const T* x, const T* dy, T* dw, Address worksp
 
 void conv_im2col_dgrad(const ConvShape& s, DType dtype, Address dy, Address w, Address dx, Address workspace,
                        int64_t bytes) {
+    const int64_t depth = int64_t(s.C) * s.R * s.S;
+    if (is_fully_connected(s)) return gemm(dtype, false, false, s.N, depth, s.K, 1, dy, s.K, 0, w, depth, 0, dx);
     const auto plan = plan_within<DgradPlan>("conv_im2col_dgrad", s, dtype, bytes);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
@@ -142,6 +144,8 @@ void conv_im2col_dgrad(const ConvShape& s, DType dtype, Address dy, Address w, A
 
 void conv_im2col_wgrad(const ConvShape& s, DType dtype, Address x, Address dy, Address dw, Address workspace,
                        int64_t bytes) {
+    const int64_t depth = int64_t(s.C) * s.R * s.S;
+    if (is_fully_connected(s)) return gemm(dtype, true, false, s.K, depth, s.N, 1, dy, s.K, 0, x, depth, 0, dw);
     const auto plan = plan_within<WgradPlan>("conv_im2col_wgrad", s, dtype, bytes);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
