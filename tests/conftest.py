@@ -1,5 +1,6 @@
 """The tests run against the gpucnn that pip installed, or against the checkout where it is installed as editable."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("torch"):
         pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_checkout(tmp_path_factory):
+    """An interpreter that a test starts has its folder first on the path, so that folder must hold no gpucnn."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("folder"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(autouse=True)
