@@ -31,8 +31,8 @@ def table(found):
             "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {r['data']} | {r['dtype']} | {r['device']}, {r['threads']} threads | {r['epochs']} | {r['seconds']:.0f} s"
-            f" | {100 * r['accuracy']:.2f} % |"
+            f"| {r['data']} | {r['dtype']} | {r['device']}, {r['threads']} threads | {r['epochs']}"
+            f" | {r['seconds']:.0f} s | {100 * r['accuracy']:.2f} % |"
             for r in trained
         ]
         lines.append("")

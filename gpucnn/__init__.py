@@ -4,6 +4,7 @@ from . import conv, data, models, nn, optim
 from .autograd import Function, is_grad_enabled, no_grad
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import using
+from .create import arange, from_numpy, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like
 from .device import manual_seed
 from .dtype import bfloat16, float16, float32, float64
 from .ops import (
@@ -52,19 +53,6 @@ from .ops import (
     var,
     where,
 )
-from .tensor import (
-    Tensor,
-    arange,
-    from_dlpack,
-    from_numpy,
-    full,
-    ones,
-    ones_like,
-    rand,
-    randn,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from .tensor import Tensor, from_dlpack
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Tensor: an array, its gradient and its place in the graph; and the functions that make tensors."""
+"""Tensor: an array, its gradient and its place in the graph. gpucnn/create.py has the functions that make tensors."""
 
 import weakref
 
@@ -292,10 +292,10 @@ class Tensor:
         return ops.argmax(self, axis)
 
     def reshape(self, *shape):
-        return ops.reshape(self, _shape(shape))
+        return ops.reshape(self, as_shape(shape))
 
     def permute(self, *axes):
-        return ops.permute(self, _shape(axes))
+        return ops.permute(self, as_shape(axes))
 
     def transpose(self, axis0, axis1):
         return ops.transpose(self, axis0, axis1)
@@ -367,33 +367,6 @@ def _like(array, value):
         return array_module(array).asarray(value)
 
 
-def _new(array, dtype, device, requires_grad):
-    if dtype is not None:
-        array = array.astype(dtypes.as_dtype(dtype), copy=False)
-    if device is not None:
-        array = devices.to_device(array, device)
-    return Tensor(array, requires_grad)
-
-
-def tensor(data, dtype=None, device=None, requires_grad=False):
-    """A new leaf holding a copy of data: numbers, nested lists, NumPy or CuPy arrays, tensors, DLPack exporters.
-
-    dtype     a dtype or name; by default that of an array, float32 for Python floats, int64 for ints
-    device    "cpu", "cuda" or "cuda:1"; by default where data is
-
-    >>> tensor([[1.0, 2.0], [3.0, 4.0]]).sum()
-    tensor(10.)
-    """
-    if dtype is not None and isinstance(data, (int, float, list, tuple)):
-        data = np.asarray(data)  # Python floats keep their digits on the way to dtype
-    return _new(as_tensor(data).data.copy(), dtype, device, requires_grad)
-
-
-def from_numpy(array):
-    """A tensor on the memory of a NumPy (or CuPy) array: a change of one is a change of the other."""
-    return as_tensor(array)
-
-
 def from_dlpack(exporter):
     """A tensor on the memory of any object with ``__dlpack__`` (PyTorch, JAX, CuPy, ...), without a copy."""
     kind, number = exporter.__dlpack_device__()
@@ -408,48 +381,8 @@ def from_dlpack(exporter):
         return as_tensor(devices._cupy().from_dlpack(exporter))
 
 
-def full(shape, value, dtype="float32", device=None, requires_grad=False):
-    """A tensor filled with one value."""
-    return _new(np.full(shape, value, dtypes.as_dtype(dtype)), None, device, requires_grad)
-
-
-def zeros(*shape, dtype="float32", device=None, requires_grad=False):
-    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return full(_shape(shape), 0, dtype, device, requires_grad)
-
-
-def ones(*shape, dtype="float32", device=None, requires_grad=False):
-    """A tensor of ones."""
-    return full(_shape(shape), 1, dtype, device, requires_grad)
-
-
-def zeros_like(like):
-    """A tensor of zeros with the shape, dtype and device of another."""
-    return Tensor(array_module(like.data).zeros_like(like.data))
-
-
-def ones_like(like):
-    """A tensor of ones with the shape, dtype and device of another."""
-    return Tensor(array_module(like.data).ones_like(like.data))
-
-
-def arange(*limits, dtype=None, device=None):
-    """Evenly spaced values, as NumPy's arange: int64 for ints, float32 for floats."""
-    array = np.arange(*limits)
-    return _new(array, dtype or ("float32" if array.dtype == np.float64 else None), device, False)
-
-
-def randn(*shape, dtype="float32", device=None, requires_grad=False):
-    """Standard normal numbers, drawn on the CPU, so that a seed means the same values on every device."""
-    return _new(devices.get_rng().standard_normal(_shape(shape), np.float32), dtype, device, requires_grad)
-
-
-def rand(*shape, dtype="float32", device=None, requires_grad=False):
-    """Uniform numbers in [0, 1), drawn on the CPU."""
-    return _new(devices.get_rng().random(_shape(shape), np.float32), dtype, device, requires_grad)
-
-
-def _shape(shape):
+def as_shape(shape):
+    """The lengths of ``f(2, 3)`` or ``f((2, 3))``."""
     return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..tensor import from_numpy
+from ..create import from_numpy
 
 
 class DataLoader:

@@ -2,11 +2,14 @@
 
 from math import prod
 
+import numpy as np
+
 from .. import autograd, checks
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module, launch
-from ..tensor import as_tensor, ones, zeros
+from ..tensor import as_tensor
+from .elementwise import to_device
 
 
 class BatchNorm(Function):
@@ -66,8 +69,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
     if x.ndim < 2:
         raise ValueError(f"batch_norm: takes (N, C, ...), but came {x.ndim} dimensions ({x.shape})")
     C, count = x.shape[1], x.size // max(x.shape[1], 1)
-    weight = as_tensor(weight) if weight is not None else ones(C, dtype=x.dtype, device=x.device)
-    bias = as_tensor(bias) if bias is not None else zeros(C, dtype=x.dtype, device=x.device)
+    weight = as_tensor(weight) if weight is not None else to_device(as_tensor(np.ones(C, x.dtype)), x.device)
+    bias = as_tensor(bias) if bias is not None else to_device(as_tensor(np.zeros(C, x.dtype)), x.device)
     running_mean, running_var = as_tensor(running_mean), as_tensor(running_var)
     for name, value in (
         ("running_mean", running_mean),
