@@ -7,15 +7,12 @@ start from the same weights and must show the same loss for the first steps.
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 
 import gpucnn
+from bench.environment import cpu, source
 from gpucnn import config, native
 from gpucnn.models import lenet
 
@@ -90,19 +87,6 @@ def measure(batch, steps):
     return times
 
 
-def _commit():
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
-    return commit or None, bool(dirty)
-
-
-def _cpu_name():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=64)
@@ -116,18 +100,15 @@ def main():
     if "torch" in quartiles:
         print(f"gpucnn takes {quartiles['gpucnn'][1] / quartiles['torch'][1]:.2f} of PyTorch's time")
     if options.out:
-        commit, dirty = _commit()
         record = {
             "bench": "train_step",
             "model": "lenet",
             "batch": options.batch,
             "dtype": "float32",
-            "device": _cpu_name(),
-            "threads": native.cpu().num_threads(),
+            **cpu(),
             "quartiles_ms": quartiles,
             "steps": options.steps,
-            "commit": commit,
-            "dirty": dirty,
+            **source(),
             "settings": {name: config.get(name) for name in config.SETTINGS},
         }
         with open(options.out, "a") as file:

@@ -19,20 +19,13 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.environment import ROOT, output, source
+
 DTYPES = ("float32", "float16", "bfloat16")
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
 STAGE_LIMIT = 3600  # seconds
 GPU_FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "clocks.max.sm")
-
-
-def output(*command):
-    """What a command prints, or None where it is missing or fails."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def gpus():
@@ -45,8 +38,7 @@ def environment():
     """What a reader of the results must know about the machine and the source."""
     return {
         "gpus": gpus(),
-        "commit": output("git", "rev-parse", "HEAD"),
-        "dirty": bool(output("git", "status", "--porcelain", "--untracked-files=no")),
+        **source(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": dict(sorted((package.name, package.version) for package in importlib.metadata.distributions())),
