@@ -64,11 +64,13 @@ def measure(batch, steps):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, 1, 28, 28), dtype=np.float32)
     labels = rng.integers(0, 10, batch)
-    step, weights = gpucnn_step()
-    runs = {"gpucnn": (step, gpucnn.tensor(images), gpucnn.tensor(labels))}
-    try:
+    try:  # first, so that both share the OpenMP that PyTorch brings, as PyTorch sets it up
         import torch
     except ImportError:
+        torch = None
+    step, weights = gpucnn_step()
+    runs = {"gpucnn": (step, gpucnn.tensor(images), gpucnn.tensor(labels))}
+    if torch is None:
         print("PyTorch is not installed: no comparison")
     else:
         torch.set_num_threads(native.cpu().num_threads())
