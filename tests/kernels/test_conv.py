@@ -49,7 +49,7 @@ def test_small_integers_are_exact(kernels, row, direction):
     a, b = (rng.integers(-4, 5, size).astype(np.float32) for size in shape.operands(direction)[:2])
     for workspace in workspaces(kernels, shape, "float32", direction):
         out = kernels.conv(row, direction, shape, "float32", a, b, workspace)
-        assert (out == convolve(direction, shape, a, b)).all()
+        assert np.array_equal(out, convolve(direction, shape, a, b))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

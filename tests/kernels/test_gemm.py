@@ -45,7 +45,7 @@ def test_sizes(kernels, dtype, sizes):
     rng = np.random.default_rng(0)
     a = rng.integers(-3, 4, (1, sizes[0], sizes[2])).astype(dtype)
     b = rng.integers(-3, 4, (1, sizes[2], sizes[1])).astype(dtype)
-    assert (run(kernels, dtype, a, b, False, True) == a.astype(int) @ b.astype(int)).all()
+    assert np.array_equal(run(kernels, dtype, a, b, False, True), a.astype(int) @ b.astype(int))
 
 
 def test_sums_of_16_bit_products_are_float32(kernels):
@@ -60,7 +60,7 @@ def test_tf32(kernels):
     """Asked for, inputs may lose bits; not asked for, a bit at 2**-20 of an input survives."""
     a = np.full((1, 16, 16), 1 + 2.0**-20, np.float32)
     b = np.eye(16, dtype=np.float32)[None]
-    assert (run(kernels, np.dtype(np.float32), a, b, False, False) == a).all()
+    assert np.array_equal(run(kernels, np.dtype(np.float32), a, b, False, False), a)
     out = run(kernels, np.dtype(np.float32), a, b, False, False, name="tf32")
     assert np.abs(out - a).max() <= 2.0**-10
 

@@ -44,7 +44,7 @@ def test_im2col(kernels, case, dtype):
     result = Out((shape.N, rows, pixels), dtype)
     block = (shape.N, 0, shape.C, 0, pixels, rows * pixels, pixels)
     (columns,) = kernels("im2col", shape, dtype.name, *block, x, result)
-    assert (columns.reshape(shape.N, shape.C, shape.R, shape.S, shape.P, shape.Q) == columns_of(shape, x)).all()
+    assert np.array_equal(columns.reshape(shape.N, shape.C, shape.R, shape.S, shape.P, shape.Q), columns_of(shape, x))
 
 
 def test_im2col_with_images_side_by_side(kernels, dtype):
@@ -54,7 +54,7 @@ def test_im2col_with_images_side_by_side(kernels, dtype):
     block = (shape.N, 0, shape.C, 0, pixels, pixels, shape.N * pixels)
     (columns,) = kernels("im2col", shape, dtype.name, *block, x, Out((rows, shape.N, pixels), dtype))
     wanted = columns_of(shape, x).reshape(shape.N, rows, pixels)
-    assert (columns == wanted.transpose(1, 0, 2)).all()
+    assert np.array_equal(columns, wanted.transpose(1, 0, 2))
 
 
 def test_im2col_of_a_part(kernels, dtype):
@@ -65,7 +65,7 @@ def test_im2col_of_a_part(kernels, dtype):
     block = (1, 1, 2, first, positions, 0, positions)
     (columns,) = kernels("im2col", shape, dtype.name, *block, x, Out((2 * taps, positions), dtype))
     wanted = columns_of(shape, x)[0, 1:].reshape(2 * taps, -1)[:, first : first + positions]
-    assert (columns == wanted).all()
+    assert np.array_equal(columns, wanted)
 
 
 @pytest.mark.parametrize("case", GEOMETRIES)
