@@ -8,8 +8,7 @@ def lenet(classes=10, channels=1):
 
     The layers and sizes of the paper (whose 32 x 32 input is the 28 x 28 image with padding 2); as is usual now,
     C3 is connected to all six maps, pooling takes the maximum, ReLU replaces the scaled tanh, and the output is
-    a linear layer. Average pooling and tanh reach the same accuracy within the noise of seeds; ReLU and
-    the maximum need no rescaling of the rate or of the initialisation.
+    a linear layer.
     """
     return nn.Sequential(
         nn.Conv2d(channels, 6, 5, padding=2),  # C1: 6 x 28 x 28
