@@ -6,6 +6,7 @@
 #include "convert.h"
 #include "cpu/blas.h"
 #include "cpu/cpu.h"
+#include "cpu/simd/simd.h"
 #include "cpu/threads.h"
 
 namespace {
@@ -29,6 +30,15 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_im2col_dgrad", with_stream(conv_im2col_dgrad), nogil());
     m.def("conv_im2col_wgrad", with_stream(conv_im2col_wgrad), nogil());
     m.def("conv_im2col_workspace", &conv_im2col_workspace, nogil());
+    m.def("conv_winograd2_fwd", with_stream(conv_winograd_fwd<2>), nogil());
+    m.def("conv_winograd2_dgrad", with_stream(conv_winograd_dgrad<2>), nogil());
+    m.def("conv_winograd2_wgrad", with_stream(conv_winograd_wgrad<2>), nogil());
+    m.def("conv_winograd4_fwd", with_stream(conv_winograd_fwd<4>), nogil());
+    m.def("conv_winograd4_dgrad", with_stream(conv_winograd_dgrad<4>), nogil());
+    m.def("conv_winograd4_wgrad", with_stream(conv_winograd_wgrad<4>), nogil());
+    m.def("conv_winograd_workspace", &conv_winograd_workspace, nogil());
+    m.def("isa", [] { return simd().name; });
+    m.def("set_isa", &set_isa);
     m.def("gemm", with_stream(gemm), nogil());
     m.def("max_pool2d_fwd", with_stream(max_pool2d_fwd), nogil());
     m.def("max_pool2d_bwd", with_stream(max_pool2d_bwd), nogil());

@@ -21,6 +21,15 @@ void conv_im2col_wgrad(const ConvShape&, DType, Address x, Address dy, Address d
 // (least, best) workspace in bytes; direction is fwd, dgrad or wgrad.
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape&, DType, const std::string& direction);
 
+// 3x3, stride 1, dilation 1; tile 2 or 4: F(2x2,3x3) or F(4x4,3x3). Not float64.
+template <int tile>
+void conv_winograd_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+template <int tile>
+void conv_winograd_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
+template <int tile>
+void conv_winograd_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape&, DType, const std::string& direction, int tile);
+
 // out (batch, M, N) = op(a) op(b), row-major; stride_* elements between matrices, 0 for one shared matrix.
 void gemm(DType, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a, int64_t lda,
           int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out);

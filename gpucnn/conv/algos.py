@@ -13,9 +13,11 @@ class Algo:
     """One way to compute one direction of a convolution.
 
     run           (shape, dtype, a, b, out, workspace) -> None; arrays as in ConvShape.operands, workspace uint8
-    takes         shape -> bool: correct for this shape (not "good" for it)
+    takes         (shape, dtype) -> bool: correct for this shape (not "good" for it)
     workspace     (shape, dtype) -> (least, best) bytes: it works with the first, and has no use for more than the last
     error         f of the tolerance law: the error is at most f u sqrt(L) (|a| conv |b|), u = 2**-24, L products
+    bound         "element": that holds for each element; "plane": with the largest (|a| conv |b|) of the plane, as
+                  transforms spread the error of a large value over its neighbours
     deterministic whether two runs give the same bits
     """
 
@@ -23,6 +25,7 @@ class Algo:
     takes: Callable
     workspace: Callable
     error: float
+    bound: str = "element"
     deterministic: bool = True
 
 
@@ -32,7 +35,7 @@ def _direct(direction):
         run=lambda shape, dtype, a, b, out, workspace: launch(
             f"conv_direct_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
         ),
-        takes=lambda shape: True,
+        takes=lambda shape, dtype: True,
         workspace=lambda shape, dtype: (0, 0),
         error=2.0,
     )
@@ -45,9 +48,24 @@ def _im2col(device, direction):
         run=lambda shape, dtype, a, b, out, workspace: launch(
             f"conv_im2col_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
         ),
-        takes=lambda shape: True,
+        takes=lambda shape, dtype: True,
         workspace=lambda shape, dtype: extension().conv_im2col_workspace(shape, dtype, direction),
         error=2.0,
+    )
+
+
+def _winograd(direction, tile, error):
+    """Winograd's minimal filtering F(tile x tile, 3x3): fewer products, more additions (Lavin & Gray 2016)."""
+    return Algo(
+        run=lambda shape, dtype, a, b, out, workspace: launch(
+            f"conv_winograd{tile}_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
+        ),
+        takes=lambda shape, dtype: (
+            (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
+        ),
+        workspace=lambda shape, dtype: native.cpu().conv_winograd_workspace(shape, dtype, direction, tile),
+        error=error,
+        bound="plane",
     )
 
 
@@ -56,3 +74,5 @@ ALGOS = {
     for device in ("cpu", "cuda")
     for direction in DIRECTIONS
 }
+for direction in DIRECTIONS:
+    ALGOS["cpu", direction] |= {"winograd2": _winograd(direction, 2, 2.0), "winograd4": _winograd(direction, 4, 12.0)}

@@ -1,6 +1,9 @@
 """Picks the row of ALGOS, allocates its output and workspace, runs it."""
 
 import sys
+import threading
+
+import numpy as np
 
 from .. import config
 from .. import dtype as dtypes
@@ -43,25 +46,54 @@ def run(direction, shape, a, b, *, algorithm="auto"):
     if config.get("debug") >= 1:
         print(f"gpucnn: conv {direction} {dtype} {shape} -> {name}, workspace {workspace} bytes", file=sys.stderr)
     out = xp.empty(shapes[2], a.dtype)
-    scratch = xp.empty(workspace, "uint8")
+    scratch = _scratch(workspace) if kind == "cpu" else xp.empty(workspace, "uint8")
     ALGOS[kind, direction][name].run(shape, dtype, xp.ascontiguousarray(a), xp.ascontiguousarray(b), out, scratch)
     return out
+
+
+_kept = threading.local()
+
+
+def _scratch(size):
+    """Workspace on the CPU, kept by each thread for its next convolution: fresh memory costs a page fault a page."""
+    if getattr(_kept, "memory", None) is None or _kept.memory.size < size:
+        _kept.memory = None  # before the larger one is allocated
+        _kept.memory = np.empty(size, np.uint8)
+    return _kept.memory[:size]
+
+
+def rule(shape, rows):
+    """The names that "auto" tries, best first. The limits are read off bench/results/conv_cpu.jsonl.
+
+    Winograd pays where both channels and tiles are many: below 16 channels the transforms cost more than they save, and
+    few tiles do not repay transforming the filters. im2col reuses a GEMM as fast as the machine has; direct needs no
+    memory at all.
+    """
+    names = ["im2col", "direct"]
+    if min(shape.C, shape.K) >= 16 * shape.groups:
+        for tile, least in ((2, 192), (4, 96)):
+            if f"winograd{tile}" in rows and shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
+                names.insert(0, f"winograd{tile}")
+    return names
 
 
 def pick(kind, direction, shape, dtype, algorithm):
     """(name, workspace bytes) of the row to run, under the workspace limit; a ValueError for a name that cannot."""
     rows, limit = ALGOS[kind, direction], config.get("workspace")
-    if algorithm == "auto":  # im2col reuses a GEMM as fast as the machine has; direct needs no memory at all
-        algorithm = "im2col" if rows["im2col"].workspace(shape, dtype)[0] <= limit else "direct"
+    if algorithm == "auto":
+        able = (n for n in rule(shape, rows) if rows[n].takes(shape, dtype))
+        algorithm = next(n for n in able if rows[n].workspace(shape, dtype)[0] <= limit)
     if algorithm not in rows:
         raise ValueError(f"conv {direction}: algorithm is auto or one of {', '.join(rows)}, but came {algorithm!r}")
     row = rows[algorithm]
-    least, best = row.workspace(shape, dtype)
-    if not row.takes(shape) or least > limit:
-        able = [name for name, r in rows.items() if r.takes(shape) and r.workspace(shape, dtype)[0] <= limit]
-        reason = f"needs {least} bytes, more than {limit}" if row.takes(shape) else "cannot do this shape"
+    if not row.takes(shape, dtype) or row.workspace(shape, dtype)[0] > limit:
+        able = [n for n, r in rows.items() if r.takes(shape, dtype) and r.workspace(shape, dtype)[0] <= limit]
+        reason = "cannot do this shape"
+        if row.takes(shape, dtype):
+            reason = f"needs {row.workspace(shape, dtype)[0]} bytes, more than {limit}"
         raise ValueError(
             f"conv {direction}: the algorithm fits shape and workspace, but {algorithm} {reason};"
             f" those that can: {', '.join(able)} ({shape})"
         )
+    _, best = row.workspace(shape, dtype)
     return algorithm, min(best, limit)

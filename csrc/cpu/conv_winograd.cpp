@@ -1,0 +1,166 @@
+// Winograd convolutions: cuts a 3x3 stride-1 convolution into jobs of simd/winograd*.cpp and runs them on the threads.
+// dgrad is fwd of dy with turned filters and the roles of C and K swapped.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "cpu.h"
+#include "element.h"
+#include "simd/simd.h"
+#include "threads.h"
+
+namespace {
+
+constexpr int64_t kLarge = 16 << 20;  // bytes of filters or sums that no L2 holds
+
+int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+WinogradJob job_of(const ConvShape& s, DType dtype, const std::string& direction, int tile) {
+    if (s.R != 3 || s.S != 3 || s.stride_h != 1 || s.stride_w != 1 || s.dil_h != 1 || s.dil_w != 1 ||
+        dtype == DType::float64 || (tile != 2 && tile != 4))
+        throw std::invalid_argument("conv_winograd: takes 3x3 filters, stride 1, dilation 1, no float64, but came " +
+                                    s.text());
+    WinogradJob job{};
+    job.tile = tile;
+    job.dtype = dtype;
+    job.N = s.N;
+    job.w_k = int64_t(s.Cg()) * 9, job.w_c = 9;
+    if (direction == "dgrad") {
+        job.C = s.Kg(), job.H = s.P, job.W = s.Q;
+        job.K = s.Cg(), job.P = s.H, job.Q = s.W;
+        job.pad_h = 2 - s.pad_h, job.pad_w = 2 - s.pad_w;
+        job.x_image = int64_t(s.K) * s.P * s.Q, job.y_image = int64_t(s.C) * s.H * s.W;
+        std::swap(job.w_k, job.w_c);
+        job.turned = true;
+    } else {
+        job.C = s.Cg(), job.H = s.H, job.W = s.W;
+        job.K = s.Kg(), job.P = s.P, job.Q = s.Q;
+        job.pad_h = s.pad_h, job.pad_w = s.pad_w;
+        job.x_image = int64_t(s.C) * s.H * s.W, job.y_image = int64_t(s.K) * s.P * s.Q;
+    }
+    return job;
+}
+
+// How a job is cut so that it fits a workspace. The cuts depend on the shape and the workspace alone, except `threads`.
+struct Plan {
+    WinogradJob job;
+    bool wgrad;
+    int groups, threads, slices = 1;
+
+    Plan(const ConvShape& s, DType dtype, const std::string& direction, int tile)
+        : job(job_of(s, dtype, direction, tile)), wgrad(direction == "wgrad"), groups(s.groups) {
+        // Few tiles stay in L2 with their transforms; more repay reading a large array of filters (wgrad: sums) for
+        // each block. Measured on 2 AVX-512 cores.
+        const int64_t panel = simd().panel, per_block = wgrad || 4 * filters() > kLarge ? 2 : 1;
+        job.tiles = std::max<int64_t>(1, std::min(per_block, (job.all_tiles() + panel - 1) / panel)) * panel;
+        threads = threads_for(2 * s.y_size() * s.Cg() * 9 / 64);
+        // Slices of the tiles are summed apart, so that several threads can work, and added in order at the end.
+        if (wgrad) {
+            const int64_t wanted = std::clamp<int64_t>(kLarge / 4 / simd().winograd_sums(job), 4, 16);
+            slices = int(std::max<int64_t>(1, std::min(wanted, job.blocks())));
+        }
+    }
+
+    int64_t row_blocks() const { return (job.K + simd().rows - 1) / simd().rows; }
+    int64_t filters() const { return padded(job.planes() * row_blocks() * simd().rows * job.C); }  // of a group
+    int64_t scratch() const {
+        return padded(wgrad ? simd().winograd_products_scratch(job) : simd().winograd_scratch(job));
+    }
+    int64_t sums() const { return padded(simd().winograd_sums(job)); }
+    int64_t bytes() const {
+        const int64_t shared = wgrad ? groups * slices * sums() : groups * filters();
+        return 64 + 4 * (shared + threads * scratch());
+    }
+    bool shrink() {
+        const int64_t panel = simd().panel;
+        if (slices > 1) return slices /= 2, true;
+        if (job.tiles > panel) return job.tiles = panel, true;
+        if (threads > 1) return threads /= 2, true;
+        return false;
+    }
+};
+
+Plan plan_within(const ConvShape& s, DType dtype, const std::string& direction, int tile, int64_t bytes) {
+    Plan plan(s, dtype, direction, tile);
+    while (plan.bytes() > bytes)
+        if (!plan.shrink())
+            throw std::invalid_argument("conv_winograd: takes a workspace of at least " + std::to_string(plan.bytes()) +
+                                        " bytes, but came " + std::to_string(bytes) + " (" + s.text() + ")");
+    return plan;
+}
+
+// The job of group g: all three arrays move on by its channels.
+WinogradJob group_job(const Plan& plan, int g, Address x, Address w, Address y) {
+    WinogradJob job = plan.job;
+    const int64_t size = size_of(job.dtype);
+    job.x = reinterpret_cast<const void*>(x + size * g * job.C * job.H * job.W);
+    job.w = reinterpret_cast<void*>(w + size * g * job.K * job.C * 9);
+    job.y = reinterpret_cast<void*>(y + size * g * job.K * job.P * job.Q);
+    return job;
+}
+
+float* aligned(Address workspace) { return reinterpret_cast<float*>((workspace + 63) / 64 * 64); }
+
+void forward(const Plan& plan, Address x, Address w, Address y, Address workspace) {
+    float* filters = aligned(workspace);
+    float* scratch = filters + plan.groups * plan.filters();
+    parallel_for(plan.groups * plan.row_blocks(), plan.threads, [&](int64_t unit, int) {
+        const int g = int(unit / plan.row_blocks());
+        simd().winograd_filters(group_job(plan, g, x, w, y), unit % plan.row_blocks(), filters + g * plan.filters());
+    });
+    const int64_t blocks = plan.job.blocks();
+    parallel_for(plan.groups * blocks, plan.threads, [&](int64_t unit, int thread) {
+        const int g = int(unit / blocks);
+        simd().winograd_block(group_job(plan, g, x, w, y), unit % blocks, filters + g * plan.filters(),
+                              scratch + thread * plan.scratch());
+    });
+}
+
+}  // namespace
+
+template <int tile>
+void conv_winograd_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address y, Address workspace,
+                       int64_t bytes) {
+    forward(plan_within(s, dtype, "fwd", tile, bytes), x, w, y, workspace);
+}
+
+template <int tile>
+void conv_winograd_dgrad(const ConvShape& s, DType dtype, Address dy, Address w, Address dx, Address workspace,
+                         int64_t bytes) {
+    forward(plan_within(s, dtype, "dgrad", tile, bytes), dy, w, dx, workspace);
+}
+
+template <int tile>
+void conv_winograd_wgrad(const ConvShape& s, DType dtype, Address x, Address dy, Address dw, Address workspace,
+                         int64_t bytes) {
+    const Plan plan = plan_within(s, dtype, "wgrad", tile, bytes);
+    float* sums = aligned(workspace);
+    float* scratch = sums + plan.groups * plan.slices * plan.sums();
+    const int64_t blocks = plan.job.blocks();
+    parallel_for(plan.groups * plan.slices, plan.threads, [&](int64_t unit, int thread) {
+        const int64_t slice = unit % plan.slices;
+        simd().winograd_products(group_job(plan, int(unit / plan.slices), x, dw, dy), slice * blocks / plan.slices,
+                                 (slice + 1) * blocks / plan.slices, sums + unit * plan.sums(),
+                                 scratch + thread * plan.scratch());
+    });
+    parallel_for(plan.groups * plan.row_blocks(), plan.threads, [&](int64_t unit, int) {
+        const int g = int(unit / plan.row_blocks());
+        simd().winograd_gradient(group_job(plan, g, x, dw, dy), unit % plan.row_blocks(), plan.slices,
+                                 sums + g * plan.slices * plan.sums());
+    });
+}
+
+std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& s, DType dtype, const std::string& direction,
+                                                    int tile) {
+    Plan plan(s, dtype, direction, tile);
+    const int64_t best = plan.bytes();
+    while (plan.shrink()) continue;
+    return {plan.bytes(), best};
+}
+
+template void conv_winograd_fwd<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+template void conv_winograd_fwd<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+template void conv_winograd_dgrad<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+template void conv_winograd_dgrad<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+template void conv_winograd_wgrad<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+template void conv_winograd_wgrad<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);

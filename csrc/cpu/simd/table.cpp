@@ -1,0 +1,30 @@
+// The table of one instruction set, and the only names that leave its translation units.
+#include "simd.h"
+#include "vec.h"
+
+namespace GPUCNN_ISA {
+
+void winograd_filters(const WinogradJob&, int64_t, float*);
+void winograd_block(const WinogradJob&, int64_t, const float*, float*);
+int64_t winograd_scratch(const WinogradJob&);
+void winograd_products(const WinogradJob&, int64_t, int64_t, float*, float*);
+int64_t winograd_products_scratch(const WinogradJob&);
+void winograd_gradient(const WinogradJob&, int64_t, int, const float*);
+int64_t winograd_sums(const WinogradJob&);
+
+#define NAME_OF(isa) #isa
+#define NAME(isa) NAME_OF(isa)
+extern const SimdTable table;
+const SimdTable table = {NAME(GPUCNN_ISA),
+                         kLanes,
+                         kRows,
+                         kPanel,
+                         winograd_filters,
+                         winograd_block,
+                         winograd_scratch,
+                         winograd_products,
+                         winograd_products_scratch,
+                         winograd_gradient,
+                         winograd_sums};
+
+}  // namespace GPUCNN_ISA

@@ -1,0 +1,68 @@
+// The vector type of the instruction set that a source of simd/ is compiled for: CMakeLists.txt compiles each source
+// once per set, and simd.h picks one at run time.
+//
+// Everything in simd/ has internal linkage (anonymous namespaces) except the one table: an inline function with
+// external linkage, compiled here for AVX-512, could be the copy that the linker keeps for all callers.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "element.h"
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kRows = 8, kVectors = 2;  // 16 sums in registers of 32
+#elif defined(__AVX2__)
+constexpr int kLanes = 8, kRows = 4, kVectors = 3;  // 12 sums in registers of 16
+#else
+constexpr int kLanes = 4, kRows = 4, kVectors = 3;
+#endif
+constexpr int kPanel = kVectors * kLanes;  // columns of one register-blocked product; kRows are its rows
+
+typedef float Vec __attribute__((vector_size(4 * kLanes)));
+typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+
+INLINE Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+INLINE void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
+
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product.
+INLINE void register_product(bool add, int64_t depth, const float* a, const float* b, float* out) {
+    Vec sum[kRows][kVectors];
+    for (int r = 0; r < kRows; ++r)
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = add ? load(out + r * kPanel + v * kLanes) : Vec{};
+    for (int64_t i = 0; i < depth; ++i, a += kRows, b += kPanel) {
+        Vec column[kVectors];
+        for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r)
+            for (int v = 0; v < kVectors; ++v) sum[r][v] += column[v] * a[r];
+    }
+    for (int r = 0; r < kRows; ++r)
+        for (int v = 0; v < kVectors; ++v) store(out + r * kPanel + v * kLanes, sum[r][v]);
+}
+
+// rows[i] lane j <-> rows[j] lane i, by halves: after the step of size h, blocks of h lanes are in place.
+INLINE void transpose_square(Vec* rows) {
+    typedef int32_t Index __attribute__((vector_size(4 * kLanes)));
+#pragma GCC unroll 4
+    for (int h = 1; h < kLanes; h *= 2) {
+        Index low, high;  // of the pair (a, b): a's even blocks with b's even blocks, and the odd ones
+        for (int l = 0; l < kLanes; ++l) {
+            low[l] = l & h ? kLanes + l - h : l;
+            high[l] = l & h ? kLanes + l : l + h;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i)
+            if (!(i & h)) {
+                const Vec a = rows[i], b = rows[i + h];
+                rows[i] = __builtin_shuffle(a, b, low);
+                rows[i + h] = __builtin_shuffle(a, b, high);
+            }
+    }
+}
+
+}  // namespace
