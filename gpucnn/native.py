@@ -52,10 +52,14 @@ def cpu():
 def _load_cuda():
     """(module, None), or (None, why there is none)."""
     try:
-        _preload("nvidia", "cu13/lib/libcublasLt.so.*", "cu13/lib/libcublas.so.*")
+        _preload("nvidia", "cu13/lib/libcublasLt.so.*", "cu13/lib/libcublas.so.*", "cu13/lib/libcufft.so.*")
         return importlib.import_module("gpucnn._cuda"), None
     except (ImportError, OSError) as error:
-        return None, str(error)
+        try:
+            from ._build_info import cuda_missing
+        except ImportError:  # a checkout that was never built
+            cuda_missing = ""
+        return None, cuda_missing or str(error)
 
 
 def cuda():

@@ -1,0 +1,54 @@
+"""Convolution layers by network, as (name, ConvShape at a batch size)."""
+
+from gpucnn.conv import ConvShape
+
+
+def _layer(name, N, C, H, K, R, stride=1, groups=1):
+    pad = 0 if (R, stride) == (11, 4) else R // 2
+    return name, ConvShape(N, C, H, H, K, R, R, (pad, pad), (stride, stride), groups=groups)
+
+
+# Layers on which PyTorch's speed on such a CPU is known, and the small cases around them.
+FRIENDLY = [
+    _layer("vgg 64x224", 8, 64, 224, 64, 3),
+    _layer("vgg 128x112", 8, 128, 112, 128, 3),
+    _layer("vgg 256x56", 8, 256, 56, 256, 3),
+    _layer("vgg 512x28", 8, 512, 28, 512, 3),
+    _layer("vgg 512x14", 8, 512, 14, 512, 3),
+    _layer("cifar resnet 32x16", 128, 32, 16, 32, 3),
+    _layer("alexnet-owt 1", 16, 3, 224, 64, 11, 4),
+    _layer("alexnet-owt 2", 16, 64, 27, 192, 5),
+    _layer("resnet 1x1", 16, 256, 56, 64, 1),
+    _layer("resnet stem", 16, 3, 224, 64, 7, 2),
+    _layer("large filter", 2, 64, 64, 64, 31),
+]
+# Where Winograd's advantage ends: few channels, few tiles.
+EDGES = [
+    _layer("64x56", 8, 64, 56, 64, 3),
+    _layer("64x56 batch 1", 1, 64, 56, 64, 3),
+    _layer("128x28 batch 1", 1, 128, 28, 128, 3),
+    _layer("256x14 batch 1", 1, 256, 14, 256, 3),
+    _layer("512x14 batch 1", 1, 512, 14, 512, 3),
+    _layer("512x7 batch 4", 4, 512, 7, 512, 3),
+    _layer("512x7 batch 16", 16, 512, 7, 512, 3),
+    _layer("3x224", 8, 3, 224, 64, 3),
+    _layer("8x112", 8, 8, 112, 64, 3),
+    _layer("16x112", 8, 16, 112, 16, 3),
+    _layer("32x28", 8, 32, 28, 32, 3),
+    _layer("96x28 to 128", 16, 96, 28, 128, 3),
+    _layer("512x4", 8, 512, 4, 512, 3),
+    _layer("512x2 batch 64", 64, 512, 2, 512, 3),
+]
+RESNET50 = [
+    _layer(f"resnet50 {C}x{H} to {K} {R}x{R}/{stride}", 8, C, H, K, R, stride)
+    for C, H, K, R, stride in (
+        *((64, 56, 64, 1, 1), (64, 56, 64, 3, 1), (64, 56, 256, 1, 1), (256, 56, 128, 1, 1), (128, 56, 128, 3, 2)),
+        *((128, 28, 512, 1, 1), (512, 28, 128, 1, 1), (128, 28, 128, 3, 1), (256, 28, 256, 3, 2), (256, 14, 256, 3, 1)),
+        *((1024, 14, 256, 1, 1), (512, 14, 512, 3, 2), (512, 7, 512, 3, 1), (512, 7, 2048, 1, 1)),
+    )
+]
+DEPTHWISE = [
+    _layer("depthwise 3x3", 8, 128, 56, 128, 3, groups=128),
+    _layer("depthwise 7x7", 8, 96, 56, 96, 7, groups=96),
+]
+LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "resnet50": RESNET50, "depthwise": DEPTHWISE}
