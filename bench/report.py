@@ -21,7 +21,9 @@ def records():
 
 def table(found):
     """The README's lines: the last result of each kind, or none."""
-    latest = {(r["bench"], r["device"], r.get("data"), r["dtype"]): r for r in found}
+    latest = {
+        (r["bench"], r["device"], r["dtype"], r.get("data"), r.get("layer"), r.get("direction")): r for r in found
+    }
     trained = [r for r in latest.values() if r["bench"] == "train"]
     stepped = [r for r in latest.values() if r["bench"] == "train_step"]
     lines = []
@@ -43,7 +45,33 @@ def table(found):
             f" (medians of {r['steps']} interleaved steps, {r['device']}, {r['threads']} threads).",
             "",
         ]
-    return lines
+    return lines + layer_table([r for r in latest.values() if r["bench"] == "conv"])
+
+
+def layer_table(found):
+    """One line a layer: how many times faster than PyTorch's better memory layout "auto" is, in each direction."""
+    found = [r for r in found if r["layers"] == "friendly"]
+    if not found:
+        return []
+    speed = {
+        (r["layer"], r["direction"]): min(t for who, t in r["median_ms"].items() if who.startswith("torch"))
+        / r["median_ms"]["auto"]
+        for r in found
+    }
+    lines = [
+        f"Convolution layers in float32, speed relative to PyTorch's better memory layout ({found[0]['device']},"
+        f" {found[0]['threads']} threads; `python -m bench.conv --compare torch`):",
+        "",
+        "| layer | input | filter | fwd | dgrad | wgrad |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in found:
+        if r["direction"] == "fwd":
+            N, C, H, W, K, R, S, *_ = r["shape"]
+            found_speed = (speed.get((r["layer"], d)) for d in ("fwd", "dgrad", "wgrad"))
+            ratios = " | ".join("not measured" if v is None else f"{v:.2f}" for v in found_speed)
+            lines.append(f"| {r['layer']} | {N}x{C}x{H}x{W} | {K}, {R}x{S} | {ratios} |")
+    return [*lines, ""]
 
 
 def main():

@@ -71,7 +71,7 @@ def rule(shape, rows):
     """
     names = ["im2col", "direct"]
     if min(shape.C, shape.K) >= 16 * shape.groups:
-        for tile, least in ((2, 192), (4, 96)):
+        for tile, least in ((2, 64), (4, 96)):
             if f"winograd{tile}" in rows and shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 names.insert(0, f"winograd{tile}")
     return names
