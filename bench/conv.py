@@ -14,6 +14,7 @@ from bench.environment import cpu, source
 from bench.layers import LAYERS
 from gpucnn import native
 from gpucnn.conv import ALGOS, DIRECTIONS, run
+from gpucnn.conv.choose import pick
 from tests.tolerance import check_conv
 
 LARGEST_CHECK = 3e9  # flops of a convolution that the float64 oracle can do in seconds; else one image is checked
@@ -51,8 +52,9 @@ def torchs(direction, shape, a, b):
 
 def check(direction, shape, a, b, name, out):
     """The law: of the whole result, or of the first image where the oracle would take minutes (then not wgrad)."""
-    algorithm = name if name in ALGOS["cpu", direction] else "winograd4"
-    row = ALGOS["cpu", direction][algorithm]
+    if name == "auto":
+        name, _ = pick("cpu", direction, shape, "float32", "auto")
+    row = ALGOS["cpu", direction]["im2col" if name.startswith("torch") else name]
     out = np.asarray(out)
     if shape.flops > LARGEST_CHECK:
         if direction == "wgrad":

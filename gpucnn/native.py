@@ -24,8 +24,8 @@ def _preload(package, *patterns):
 def _short_spin():
     """Let GNU OpenMP, which reads the variable when it is loaded, put waiting threads to sleep after microseconds.
 
-    By default they spin for milliseconds. On a machine with other work that takes the CPU from the very threads that
-    are waited for: a LeNet step took 20 times as long beside one busy process.
+    By default they spin for milliseconds, which on a machine with other work takes the CPU from the very threads that
+    are waited for.
     """
     if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         yield  # the user's choice

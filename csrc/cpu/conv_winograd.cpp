@@ -50,7 +50,7 @@ struct Plan {
     Plan(const ConvShape& s, DType dtype, const std::string& direction, int tile)
         : job(job_of(s, dtype, direction, tile)), wgrad(direction == "wgrad"), groups(s.groups) {
         // Few tiles stay in L2 with their transforms; more repay reading a large array of filters (wgrad: sums) for
-        // each block. Measured on 2 AVX-512 cores.
+        // each block.
         const int64_t panel = simd().panel, per_block = wgrad || 4 * filters() > kLarge ? 2 : 1;
         job.tiles = std::max<int64_t>(1, std::min(per_block, (job.all_tiles() + panel - 1) / panel)) * panel;
         threads = threads_for(2 * s.y_size() * s.Cg() * 9 / 64);
