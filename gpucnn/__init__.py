@@ -9,6 +9,8 @@ from .device import manual_seed
 from .dtype import bfloat16, float16, float32, float64
 from .ops import (
     abs,
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
     add,
     argmax,
     astype,
@@ -24,6 +26,7 @@ from .ops import (
     exp,
     flatten,
     linear,
+    local_response_norm,
     log,
     log_softmax,
     matmul,

@@ -1,5 +1,7 @@
 """Module: a tree of layers with named parameters and buffers."""
 
+import numpy as np
+
 from ..device import to_device
 from ..dtype import accumulate, as_dtype, is_float
 from ..tensor import Tensor, as_tensor
@@ -19,6 +21,18 @@ class Buffer(Tensor):
     def __init__(self, data):
         data = as_tensor(data)
         super().__init__(data.data, version=data.version)
+
+
+def new_parameter(*shape):
+    """A float32 Parameter of zeros."""
+    if min(shape) < 1:
+        raise ValueError(f"nn: the sizes of a parameter are positive, but came {shape}")
+    return Parameter(np.zeros(shape, np.float32))
+
+
+def shown(options):
+    """Options as ``repr`` of a layer shows them: "stride=2, padding=1"."""
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 class Module:

@@ -26,8 +26,8 @@ from .elementwise import (
 )
 from .loss import cross_entropy, mse_loss
 from .matmul import linear, matmul
-from .norm import batch_norm
-from .pool import avg_pool2d, max_pool2d
+from .norm import batch_norm, local_response_norm
+from .pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from .reduce import argmax, max, mean, min, sum, var
 from .shape import (
     broadcast_to,

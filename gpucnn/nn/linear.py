@@ -1,0 +1,24 @@
+"""Fully connected layers."""
+
+from .. import ops
+from . import init
+from .module import Module, new_parameter
+
+
+class Linear(Module):
+    """y = x weight^T + bias, ``gpucnn.linear``.
+
+    weight      (out_features, in_features), from ``init.he_normal_``
+    bias        (out_features,), zeros; None with ``bias=False``
+    """
+
+    def __init__(self, in_features, out_features, bias=True):
+        self.weight = init.he_normal_(new_parameter(out_features, in_features))
+        self.bias = new_parameter(out_features) if bias else None
+
+    def forward(self, x):
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra(self):
+        out_features, in_features = self.weight.shape
+        return f"{in_features}, {out_features}" + ("" if self.bias is not None else ", bias=False")
