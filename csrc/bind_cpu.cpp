@@ -46,7 +46,9 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("avg_pool2d_bwd", with_stream(avg_pool2d_bwd), nogil());
     m.def("softmax_fwd", with_stream(softmax_fwd), nogil());
     m.def("softmax_bwd", with_stream(softmax_bwd), nogil());
+    m.def("cross_entropy", with_stream(cross_entropy), nogil());
     m.def("batch_norm_stats", with_stream(batch_norm_stats), nogil());
     m.def("batch_norm_fwd", with_stream(batch_norm_fwd), nogil());
     m.def("batch_norm_bwd", with_stream(batch_norm_bwd), nogil());
+    m.def("gelu", with_stream(gelu), nogil());
 }

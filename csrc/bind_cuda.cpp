@@ -88,9 +88,11 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("avg_pool2d_bwd", native(avg_pool2d_bwd));
     m.def("softmax_fwd", native(softmax_fwd));
     m.def("softmax_bwd", native(softmax_bwd));
+    m.def("cross_entropy", native(cross_entropy));
     m.def("batch_norm_stats", native(batch_norm_stats));
     m.def("batch_norm_fwd", native(batch_norm_fwd));
     m.def("batch_norm_bwd", native(batch_norm_bwd));
+    m.def("gelu", native(gelu));
     m.def("cast_from_float32", native(cast_from_float32));
     m.def("runtime_version", native(runtime_version));
     m.def("cublas_version", native(cublas_version));

@@ -39,11 +39,17 @@ void avg_pool2d_bwd(const ConvShape& shape, DType dtype, bool count_include_pad,
 // softmax.cu: over the last axis of (rows, cols); log = log-softmax; the gradient comes from the saved output y
 void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* x, void* y, cudaStream_t stream);
 void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* y, const void* dy, void* dx, cudaStream_t stream);
+// loss (rows,) and weight (cols,) float32, dx the gradient of each row's loss; the target has (1 - smoothing) at the label
+// and smoothing / cols everywhere, times weight; weight and dx may be null; a label outside [0, cols) gives a NaN
+void cross_entropy(DType dtype, int64_t rows, int64_t cols, const void* x, const int64_t* labels, const float* weight, double smoothing, float* loss, void* dx, cudaStream_t stream);
 
 // norm.cu: x (N, C, HW); mean, var (biased), weight, bias, dweight, dbias are float32 (C,); dx may be null: not wanted
 void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, cudaStream_t stream);
 void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, void* y, cudaStream_t stream);
 void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const float* mean, const float* var, const float* weight, double eps, void* dx, float* dweight, float* dbias, cudaStream_t stream);
+
+// gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
+void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);
 
 // elementwise.cu: out <- in, rounded once
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);

@@ -43,6 +43,11 @@ void avg_pool2d_bwd(const ConvShape&, DType, bool count_include_pad, Address dy,
 // Over the rows of (rows, cols); bwd takes the saved output y.
 void softmax_fwd(DType, bool log, int64_t rows, int64_t cols, Address x, Address y);
 void softmax_bwd(DType, bool log, int64_t rows, int64_t cols, Address y, Address dy, Address dx);
+// loss (rows,) in Acc<T> of x (rows, cols) at labels (rows,) int64, and dx (x's dtype), the gradient of each row's
+// loss. The target has (1 - smoothing) at the label and smoothing / cols everywhere, times weight (cols,) in Acc<T>.
+// weight and dx may be 0.
+void cross_entropy(DType, int64_t rows, int64_t cols, Address x, Address labels, Address weight, double smoothing,
+                   Address loss, Address dx);
 
 // Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>; dx may be 0.
 void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var);
@@ -50,3 +55,6 @@ void batch_norm_fwd(DType, int64_t N, int64_t C, int64_t HW, Address x, Address 
                     Address bias, double eps, Address y);
 void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address mean,
                     Address var, Address weight, double eps, Address dx, Address dweight, Address dbias);
+
+// y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
+void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);

@@ -36,6 +36,49 @@ class BatchNorm2d(Module):
         return f"{self.weight.shape[0]}, eps={self.eps}, momentum={self.momentum}"
 
 
+class BatchNorm1d(BatchNorm2d):
+    """``BatchNorm2d`` for (N, channels) or (N, channels, length): ``gpucnn.batch_norm`` takes any of them."""
+
+
+class LayerNorm(Module):
+    """Normalisation of each example over its last axes, ``gpucnn.layer_norm``.
+
+    weight, bias    of the shape of those axes (an int, or several), ones and zeros
+    """
+
+    def __init__(self, shape, eps=1e-5):
+        self.eps = eps
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.weight, self.bias = new_parameter(*shape), new_parameter(*shape)
+        self.weight.data[...] = 1
+
+    def forward(self, x):
+        return ops.layer_norm(x, self.weight, self.bias, axes=self.weight.ndim, eps=self.eps)
+
+    def extra(self):
+        return f"{self.weight.shape}, eps={self.eps}"
+
+
+class GroupNorm(Module):
+    """Normalisation of each group of channels of each example, ``gpucnn.group_norm``.
+
+    weight, bias    (channels,), ones and zeros
+    """
+
+    def __init__(self, groups, channels, eps=1e-5):
+        if groups < 1 or channels % groups:
+            raise ValueError(f"GroupNorm: groups divides the channels, but came {groups} for {channels}")
+        self.groups, self.eps = groups, eps
+        self.weight, self.bias = new_parameter(channels), new_parameter(channels)
+        self.weight.data[...] = 1
+
+    def forward(self, x):
+        return ops.group_norm(x, self.groups, self.weight, self.bias, eps=self.eps)
+
+    def extra(self):
+        return f"{self.groups}, {self.weight.size}, eps={self.eps}"
+
+
 class LocalResponseNorm(Module):
     """Division by the activity of neighbouring channels, ``gpucnn.local_response_norm`` with AlexNet's constants.
 

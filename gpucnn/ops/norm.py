@@ -1,4 +1,4 @@
-"""Normalisation: over the batch and over neighbouring channels. Sums are in float32 for every 16-bit dtype."""
+"""Normalisation over the batch, an example or a group. Statistics and sums are in float32 for every 16-bit dtype."""
 
 from math import prod
 
@@ -7,10 +7,10 @@ import numpy as np
 from .. import autograd, checks
 from .. import dtype as dtypes
 from ..autograd import Function
-from ..conv import ConvShape
 from ..device import array_module, launch
 from ..tensor import as_tensor
-from .elementwise import to_device
+from .elementwise import add, astype, mul, to_device
+from .shape import reshape
 
 
 class BatchNorm(Function):
@@ -97,54 +97,86 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
     )
 
 
-class LocalResponseNorm(Function):
-    """y = x d**-beta with d = k + alpha S(x x), S the sum over the window of channels.
-
-    S is average pooling, without the division, over an image that has the channels for rows and the pixels for columns.
-    """
+class Standardize(Function):
+    """Each row of (rows, columns), less its mean, over its deviation: batch normalisation with rows for channels."""
 
     def forward(self, x):
-        xp, wide = array_module(x), dtypes.accumulate(x.dtype)
-        N, C, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
-        # Of an even window the greater half is before the channel; the last of C + 1 windows is left out.
-        self.windows = ConvShape(N, 1, C, pixels, 1, self.size, 1, pad=(self.size // 2, 0))
-        square = xp.ascontiguousarray(xp.square(x, dtype=wide).reshape(self.windows.x))
-        total = xp.empty(self.windows.y, wide)
-        launch("avg_pool2d_fwd", self.windows, square.dtype.name, True, square, total)
-        divisor = self.k + self.alpha * self.size * total[:, :, :C].reshape(x.shape)
-        self.save(x, divisor)
-        return (x * divisor**-self.beta).astype(x.dtype, copy=False)
+        xp, x = array_module(x), array_module(x).ascontiguousarray(x)
+        rows, columns = x.shape
+        mean, var = xp.empty(rows, x.dtype), xp.empty(rows, x.dtype)
+        y = xp.empty(x.shape, x.dtype)
+        launch("batch_norm_stats", x.dtype.name, 1, rows, columns, x, mean, var)
+        one, zero = xp.ones(rows, x.dtype), xp.zeros(rows, x.dtype)
+        launch("batch_norm_fwd", x.dtype.name, 1, rows, columns, x, mean, var, one, zero, self.eps, y)
+        self.save(x, mean, var)
+        return y
 
     def backward(self, gy):
-        """dx = gy d**-beta - 2 alpha beta x S^T(gy x d**(-beta - 1))."""
-        x, divisor = self.saved
-        xp, (N, _, windows, pixels) = array_module(x), self.windows.y
-        direct = gy * divisor**-self.beta
-        weighted = xp.zeros((N, 1, windows, pixels), divisor.dtype)
-        weighted[:, 0, : x.shape[1]] = (direct * x / divisor).reshape(N, x.shape[1], pixels)
-        spread = xp.empty(self.windows.x, divisor.dtype)
-        launch("avg_pool2d_bwd", self.windows, divisor.dtype.name, True, weighted, spread)
-        return direct - 2 * self.alpha * self.beta * self.size * x * spread.reshape(x.shape)
+        x, mean, var = self.saved
+        xp, (rows, columns) = array_module(x), x.shape
+        dx, unused = xp.empty(x.shape, x.dtype), xp.empty((2, rows), x.dtype)
+        launch(
+            "batch_norm_bwd",
+            *(x.dtype.name, True, 1, rows, columns, x, xp.ascontiguousarray(gy), mean, var, xp.ones(rows, x.dtype)),
+            *(self.eps, dx, unused[0], unused[1]),
+        )
+        return dx
 
 
-def local_response_norm(x, size=5, alpha=1e-4, beta=0.75, k=2.0):
-    """Divide by the activity of neighbouring channels: x / (k + alpha * sum of squares) ** beta.
+def _standardize(x, rows, eps):
+    """x with each of its ``rows`` equal parts standardised, in the dtype of sums: results are rounded once, later."""
+    wide = astype(x, dtypes.accumulate(x.dtype))
+    if not x.size:
+        return wide
+    return reshape(Standardize.apply(reshape(wide, (rows, -1)), eps=eps), x.shape)
 
-    x          (N, C, ...)        float
-    returns    the shape of x;    the sum is over ``size`` channels: from c - size // 2 to c + (size - 1) // 2, where
-                                  there are such
-    The formula and constants of AlexNet (Krizhevsky, Sutskever & Hinton 2012, section 3.3), where alpha multiplies the
-    sum. Caffe and PyTorch multiply the mean, the sum divided by ``size``: give alpha / size for their alpha.
 
-    Computed in float32 for 16-bit dtypes.
+def _affine(op, y, weight, bias, shape, trailing, x):
+    """y weight + bias, rounded to the dtype of x; the two have ``shape``, and so many axes of length 1 after it."""
+    for name, combine, value in (("weight", mul, weight), ("bias", add, bias)):
+        if value is None:
+            continue
+        value = as_tensor(value)
+        if value.shape != shape:
+            raise ValueError(f"{op}: {name} has shape {shape}, but came {value.shape} (x {x.shape})")
+        y = combine(y, astype(reshape(value, (*shape, *[1] * trailing)), y.dtype))
+    return astype(y, x.dtype)
 
-    >>> local_response_norm(as_tensor([[3.0, 4.0]]), size=3, alpha=1.0, beta=1.0, k=0.0)
-    tensor([[0.12, 0.16]])
+
+def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each example (Ba, Kiros & Hinton 2016).
+
+    x             float                        the last ``axes`` axes are one example
+    weight, bias  x.shape[-axes:], or None     any float dtype
+
+    The variance is the biased one. Computed in float32 for float16 and bfloat16.
+
+    >>> layer_norm(as_tensor([[1.0, 3.0], [5.0, 5.0]])).numpy().round(3).tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
     """
     x = as_tensor(x)
-    checks.floats("local_response_norm", x)
-    if x.ndim < 2 or not prod(x.shape[1:]):
-        raise ValueError(f"local_response_norm: takes (N, C, ...), none but N zero, but came {x.shape}")
-    if checks.whole(size, "local_response_norm size") < 1:
-        raise ValueError(f"local_response_norm: the window has at least one channel, but came {size} ({x.shape})")
-    return LocalResponseNorm.apply(x, size=int(size), alpha=float(alpha), beta=float(beta), k=float(k))
+    checks.floats("layer_norm", x)
+    if not 1 <= checks.whole(axes, "layer_norm axes") <= x.ndim:
+        raise ValueError(f"layer_norm: takes from 1 to {x.ndim} axes of the tensor, but came {axes} ({x.shape})")
+    y = _standardize(x, prod(x.shape[:-axes]), eps)
+    return _affine("layer_norm", y, weight, bias, x.shape[-axes:], 0, x)
+
+
+def group_norm(x, groups, weight=None, bias=None, *, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each group of channels (Wu & He 2018).
+
+    x             (N, C, ...)    float
+    groups        a divisor of C: with 1, all of an image is a group; with C, each channel (instance normalisation)
+    weight, bias  (C,) or None   any float dtype
+
+    The variance is the biased one. Computed in float32 for float16 and bfloat16.
+
+    >>> group_norm(as_tensor([[1.0, 3.0, 5.0, 5.0]]), 2).numpy().round(3).tolist()
+    [[-1.0, 1.0, 0.0, 0.0]]
+    """
+    x = as_tensor(x)
+    checks.floats("group_norm", x)
+    if x.ndim < 2 or checks.whole(groups, "group_norm groups") < 1 or x.shape[1] % groups:
+        raise ValueError(f"group_norm: takes (N, C, ...) and a divisor of C, but came {groups} groups ({x.shape})")
+    y = _standardize(x, x.shape[0] * groups, eps)
+    return _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)

@@ -147,7 +147,7 @@ class AdaptiveMaxPool2d(Function):
         y, index = xp.empty((N * C, len(bins)), x.dtype), xp.empty((N * C, len(bins)), np.int32)
         for i, (rows, columns) in enumerate(bins):
             values = planes[:, rows, columns].reshape(N * C, -1 if N * C else 1)
-            at, width = values.argmax(axis=1), columns.stop - columns.start
+            at, width = xp.argmax(values, axis=1), columns.stop - columns.start
             y[:, i] = values[xp.arange(N * C), at]
             index[:, i] = (rows.start + at // width) * W + columns.start + at % width
         self.save(index)  # where in its plane each maximum was: h W + w

@@ -4,7 +4,7 @@ import numpy as np
 
 import gpucnn as g
 from gpucnn.ops import getitem, to_device
-from tests.ops import table_layers
+from tests.ops import table_activations, table_layers, table_losses
 from tests.ops.case import Case, apart, between, binary, elementwise, positive, real
 
 
@@ -306,5 +306,7 @@ CASES = [
         empty=((0, 4), (0, 4)),
         variant="sum",
     ),
+    *table_activations.CASES,
     *table_layers.CASES,
+    *table_losses.CASES,
 ]

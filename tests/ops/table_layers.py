@@ -62,6 +62,48 @@ def local_response_norm(shape, size, variant="", **options):
     )
 
 
+def conv_transpose2d(inputs, variant="", empty=None, **options):
+    return Case(
+        "conv_transpose2d",
+        lambda *x: g.conv_transpose2d(*x, **options),
+        inputs,
+        lambda t, *x: t.nn.functional.conv_transpose2d(*x, **options),
+        spread=True,
+        forward=2,
+        empty=empty,
+        variant=variant,
+    )
+
+
+def layer_norm(shape, axes, *parameters, **options):
+    return Case(
+        "layer_norm",
+        lambda *x: g.layer_norm(*x, axes=axes),
+        (shape, *parameters),
+        lambda t, x, *rest: t.nn.functional.layer_norm(x, shape[-axes:], *rest),
+        spread=True,
+        gradient=3,
+        **options,
+    )
+
+
+def group_norm(shape, groups, *parameters, **options):
+    return Case(
+        "group_norm",
+        lambda x, *rest: g.group_norm(x, groups, *rest),
+        (shape, *parameters),
+        lambda t, x, *rest: t.nn.functional.group_norm(x, groups, *rest),
+        spread=True,
+        gradient=3,
+        **options,
+    )
+
+
+def stochastic_depth(x):
+    g.manual_seed(7)
+    return g.stochastic_depth(x, 0.3)
+
+
 CASES = [
     max_pool((1, 2, 6, 9), 3, 2, variant="one_side"),
     max_pool((2, 3, 8, 7), (3, 2), (2, 3), (1, 0), variant="pairs", empty=((0, 3, 8, 7),)),
@@ -80,4 +122,20 @@ CASES = [
     local_response_norm((2, 7, 3, 2), 5, empty=((0, 7, 3, 2),)),
     local_response_norm((2, 6, 3, 2), 4, variant="even"),
     local_response_norm((3, 2, 4), 7, variant="wider_than_the_channels"),
+    conv_transpose2d(
+        ((2, 4, 3, 5), (4, 3, 2, 3), (3,)),
+        stride=(3, 2),
+        padding=(0, 1),
+        output_padding=(2, 1),
+        dilation=(1, 2),
+        empty=((0, 4, 3, 5), (4, 3, 2, 3), (3,)),
+    ),
+    conv_transpose2d(((2, 6, 4, 3), (6, 2, 3, 2)), "groups", stride=2, padding=1, groups=3),
+    conv_transpose2d(((1, 3, 5, 6), (3, 4, 3, 3), (4,)), "unit_stride", padding=(2, 1)),
+    layer_norm((4, 6), 1, (6,), (6,), empty=((0, 6), (6,), (6,))),
+    layer_norm((2, 3, 4), 2, variant="axes_without_parameters"),
+    group_norm((2, 6, 2, 3), 3, (6,), (6,), empty=((0, 6, 2, 3), (6,), (6,))),
+    group_norm((3, 10), 2, variant="matrix_without_parameters"),
+    group_norm((2, 4, 3), 4, (4,), variant="instance"),
+    Case("stochastic_depth", stochastic_depth, ((7, 3, 2),), forward=2, empty=((0, 3, 2),)),
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 METHODS = set("astype copy max min reshape sum swapaxes transpose".split())
 FUNCTIONS = set(
-    "arange argmax ascontiguousarray broadcast_to concatenate max min ones_like where zeros zeros_like".split()
+    "arange argmax ascontiguousarray broadcast_to concatenate max min ones ones_like where zeros zeros_like".split()
 )
 
 
