@@ -23,11 +23,11 @@ def _reduce(op, loss, reduction):
     return REDUCTIONS[reduction](loss)
 
 
-def _check_labels(op, scores, labels):
-    """Scores (N, classes) and one label a row, in [0, classes)."""
+def _check_labels(op, noun, scores, labels):
+    """Scores (N, classes), which are called ``noun``, and one label a row, in [0, classes)."""
     checks.floats(op, scores)
-    checks.ndim(f"{op} logits" if op == "cross_entropy" else f"{op} scores", scores, 2, "(N, classes)")
-    shapes = f"({'logits' if op == 'cross_entropy' else 'scores'} {scores.shape}, labels {labels.shape})"
+    checks.ndim(f"{op} {noun}", scores, 2, "(N, classes)")
+    shapes = f"({noun} {scores.shape}, labels {labels.shape})"
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{op}: labels are integers, but came {labels.dtype.name} {labels.shape}")
     if labels.shape != scores.shape[:1]:
@@ -83,7 +83,7 @@ def cross_entropy(logits, labels, reduction="mean", *, weight=None, label_smooth
     tensor(0.6931)
     """
     logits, labels = as_tensor(logits), as_tensor(labels)
-    _check_labels("cross_entropy", logits, labels)
+    _check_labels("cross_entropy", "logits", logits, labels)
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing lies in [0, 1], but came {label_smoothing} ({logits.shape})")
@@ -131,7 +131,7 @@ def hinge_loss(scores, labels, margin=1.0, reduction="mean"):
     tensor(2.9)
     """
     scores, labels = as_tensor(scores), as_tensor(labels)
-    _check_labels("hinge_loss", scores, labels)
+    _check_labels("hinge_loss", "scores", scores, labels)
     wide = Hinge.apply(scores, labels, margin=margin)
     return _reduce("hinge_loss", wide, reduction).astype(scores.dtype)
 
