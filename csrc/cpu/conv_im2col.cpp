@@ -59,16 +59,34 @@ void fwd(const FwdPlan& plan, const T* x, const T* w, T* y, Address workspace) {
     }
 }
 
+// y + bias, then ReLU.
+template <class T>
+void finish(const ConvShape& s, const T* bias, bool relu, T* y) {
+    const int64_t plane = int64_t(s.P) * s.Q;
+    parallel_for(int64_t(s.N) * s.K, threads_for(s.y_size() / 4), [&](int64_t unit, int) {
+        const Acc<T> offset = bias ? static_cast<Acc<T>>(bias[unit % s.K]) : Acc<T>(0);
+        T* out = y + unit * plane;
+        for (int64_t i = 0; i < plane; ++i) {
+            const Acc<T> value = static_cast<Acc<T>>(out[i]) + offset;
+            out[i] = static_cast<T>(relu && value < 0 ? Acc<T>(0) : value);
+        }
+    });
+}
+
 }  // namespace
 
-void conv_im2col_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address y, Address workspace,
-                     int64_t bytes) {
+void conv_im2col_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address bias, bool relu, Address y,
+                     Address workspace, int64_t bytes) {
     const int64_t depth = int64_t(s.C) * s.R * s.S;
-    if (is_fully_connected(s)) return gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
-    const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        fwd(plan, reinterpret_cast<const T*>(x), reinterpret_cast<const T*>(w), reinterpret_cast<T*>(y), workspace);
+        if (is_fully_connected(s)) {
+            gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
+        } else {
+            const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
+            fwd(plan, reinterpret_cast<const T*>(x), reinterpret_cast<const T*>(w), reinterpret_cast<T*>(y), workspace);
+        }
+        if (bias || relu) finish(s, reinterpret_cast<const T*>(bias), relu, reinterpret_cast<T*>(y));
     });
 }
 
