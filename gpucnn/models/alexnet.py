@@ -48,8 +48,8 @@ def zfnet(classes=1000, hidden=4096):
     """ZFNet: (N, 3, 224, 224) to logits (N, classes); 107,627,624 parameters by default.
 
     AlexNet with a first convolution of 7 x 7 with stride 2, a second with stride 2, and 512, 1024 and 512 filters in
-    the last three: the version that won ILSVRC 2013. Pooling rounds its size up. Weights are normal with deviation
-    0.01.
+    the last three: the wider network of the paper's table 2. Pooling rounds its size up. Weights are normal with
+    deviation 0.01.
     """
     return _simple(((96, 7, 2, 1), (256, 5, 2, 0)), (512, 1024, 512), classes, hidden)
 

@@ -33,6 +33,14 @@ def test_alexnet_first_layer_has_35_thousand_weights_and_norms_follow_pooling():
     assert round(layers[1].parameters / 1e3) == 35
 
 
+def test_response_normalisation_comes_before_pooling_in_the_papers():
+    kinds = [layer.kind for layer in summary("alexnet").layers]
+    assert kinds[1:7] == ["Conv2d", "LocalResponseNorm", "MaxPool2d"] * 2
+    kinds = [layer.kind for layer in summary("vgg-a-lrn").layers]
+    assert kinds[1:4] == ["Conv2d", "LocalResponseNorm", "MaxPool2d"]
+    assert kinds.count("LocalResponseNorm") == 1
+
+
 def test_alexnet_needs_about_3_gb_at_batch_256():
     forward = 256 * summary("alexnet").total("bytes")
     assert 2 * forward == pytest.approx(3e9, rel=0.05)  # activations and their gradients

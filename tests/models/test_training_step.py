@@ -5,7 +5,6 @@ import pytest
 
 import gpucnn
 from gpucnn import models
-from gpucnn.models.cifar import PaddedShortcut
 
 # Names as in MODELS; the widths of fully connected layers, depths and images are the smallest that the family allows.
 CASES = {
@@ -64,28 +63,6 @@ def test_the_loss_falls_along_its_gradient(name):
         logits = network(x)
         assert logits.shape == (len(x), outputs)
         np.testing.assert_array_equal(logits.numpy(), network(x).numpy())
-
-
-def test_loss_of_googlenet_weighs_its_heads():
-    network = models.GoogLeNet(10)
-    rng = np.random.default_rng(0)
-    outputs = [gpucnn.tensor(rng.standard_normal((3, 10), np.float32)) for _ in range(3)]
-    labels = gpucnn.tensor([1, 2, 3])
-    main, first, second = (gpucnn.cross_entropy(logits, labels).item() for logits in outputs)
-    assert network.loss(outputs, labels).item() == pytest.approx(main + 0.3 * (first + second))
-
-
-def test_padded_shortcut():
-    """Every second pixel, zeros in the new channels; the gradient goes back to those pixels."""
-    x = gpucnn.randn(2, 3, 5, 6, requires_grad=True)
-    y = PaddedShortcut(3, 5, 2)(x)
-    assert np.array_equal(y.numpy()[:, :3], x.numpy()[:, :, ::2, ::2])
-    assert y.shape == (2, 5, 3, 3)
-    assert not y.numpy()[:, 3:].any()
-    y.sum().backward()
-    wanted = np.zeros(x.shape, np.float32)
-    wanted[:, :, ::2, ::2] = 1
-    assert np.array_equal(x.grad.numpy(), wanted)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
