@@ -10,7 +10,7 @@ from . import data, optim
 from .autograd import no_grad
 from .checkpoint import load_checkpoint, save_checkpoint
 from .device import manual_seed
-from .models import MODELS
+from .models import INPUTS, MODELS
 from .ops import cross_entropy
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
@@ -58,6 +58,10 @@ class Training:
         train, test = data.mnist(options.data) if options.data else data.digits()
         self.train = data.DataLoader(train, options.batch, shuffle=True, seed=options.seed)
         self.test = data.DataLoader(test, 500)
+        channels = train.images.shape[1]
+        wanted = INPUTS[options.model][0] if options.model in INPUTS else channels
+        if wanted != channels:
+            raise ValueError(f"model: {options.model} takes {wanted} channels, but the images have {channels}")
         manual_seed(options.seed)
         self.model = MODELS[options.model]().to(options.device, options.dtype)
         self.optimizer = optim.SGD(self.model.parameters(), options.lr, MOMENTUM, WEIGHT_DECAY, nesterov=True)

@@ -89,7 +89,7 @@ def test_a_diverging_run_says_so(small_mnist):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": "vgg"}, "one of lenet is known, but came vgg"),
+        ({"model": "vgg"}, "one of lenet, .* is known, but came vgg"),
         ({"epochs": 0}, "epochs and batch are positive"),
         ({"batch": 0}, "epochs and batch are positive"),
         ({"seed": -1}, "seed is not negative"),
@@ -100,6 +100,11 @@ def test_a_diverging_run_says_so(small_mnist):
 def test_bad_options(change, reason):
     with pytest.raises(ValueError, match=reason):
         Options(**change)
+
+
+def test_a_model_for_other_images():
+    with pytest.raises(ValueError, match="model: cifar-resnet-20 takes 3 channels, but the images have 1"):
+        Training(Options(model="cifar-resnet-20"))
 
 
 def test_a_checkpoint_without_a_run(tmp_path):
