@@ -46,7 +46,7 @@ def parser():
     """The argument parser of the command and its subcommands."""
     top = Parser(prog="gpucnn", description="Train convolutional networks on the CPU or on a GPU.")
     top.add_argument("--version", action="version", version=f"gpucnn {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="train | info")
+    commands = top.add_subparsers(dest="command", required=True, metavar="train | pack | info")
 
     train = commands.add_parser(
         "train",
@@ -66,6 +66,18 @@ def parser():
     folder = train.add_mutually_exclusive_group()
     folder.add_argument("--out", help="run folder (default: the next free runs/MODEL-N)")
     folder.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+
+    pack = commands.add_parser(
+        "pack",
+        help="decode a data set into one file that is quick to read",
+        description="Decode the images of SOURCE into the file OUT, with checksums. SOURCE is a folder with one folder "
+        "of images a class, a folder of MNIST or CIFAR-10, or an .npz of JPEGs.",
+    )
+    pack.add_argument("source", metavar="SOURCE")
+    pack.add_argument("out", metavar="OUT")
+    pack.add_argument("--part", choices=("train", "test"), help="of MNIST and CIFAR-10 (default: train)")
+    pack.add_argument("--short-side", type=_positive, help="resize to this shorter side (folders of images only)")
+    pack.add_argument("--workers", type=_positive, help="threads that decode (default: one a CPU)")
 
     commands.add_parser(
         "info",
@@ -88,9 +100,14 @@ def main(argv=None):
             from .info import info
 
             return info()
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if command == "pack":
+            from .pack import pack
+
+            return pack(**given)
         from .train import train
 
-        return train(**{name: value for name, value in arguments.items() if value is not None})
+        return train(**given)
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
