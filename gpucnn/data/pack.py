@@ -128,9 +128,7 @@ class Packed:
         wrong = np.flatnonzero((sizes < 1) | (index["offset"] != starts) | (ends > start))
         if len(wrong) or ends[-1] != start:
             at = int(wrong[0]) if len(wrong) else int(count) - 1
-            self._fail(
-                f"records fill bytes {HEADER.size} to {start} without gaps, but the index of record {at} does not"
-            )
+            self._fail(f"records fill bytes {HEADER.size} to {start} without gaps, but record {at} does not fit")
         return index, parts[1]
 
     def __len__(self):

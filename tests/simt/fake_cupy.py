@@ -11,7 +11,8 @@ import numpy as np
 
 METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
-    "arange argmax ascontiguousarray broadcast_to clip concatenate max min ones_like stack where zeros zeros_like".split()
+    "arange argmax ascontiguousarray broadcast_to clip concatenate max min ones_like stack where".split()
+    + "zeros zeros_like".split()
 )
 
 
