@@ -53,7 +53,7 @@ def parser():
     """The argument parser of the command and its subcommands."""
     top = Parser(prog="gpucnn", description="Train convolutional networks on the CPU or on a GPU.")
     top.add_argument("--version", action="version", version=f"gpucnn {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="train | summary | info")
+    commands = top.add_subparsers(dest="command", required=True, metavar="train | summary | pack | info")
 
     train = commands.add_parser(
         "train",
@@ -83,6 +83,18 @@ def parser():
     summary.add_argument("--input", type=_image, metavar="CxHxW", help="image (default: what the network is made for)")
     summary.add_argument("--batch", type=_positive, help="images (default: 1)")
 
+    pack = commands.add_parser(
+        "pack",
+        help="decode a data set into one file that is quick to read",
+        description="Decode the images of SOURCE into the file OUT, with checksums. SOURCE is a folder with one folder "
+        "of images a class, a folder of MNIST or CIFAR-10, or an .npz of JPEGs.",
+    )
+    pack.add_argument("source", metavar="SOURCE")
+    pack.add_argument("out", metavar="OUT")
+    pack.add_argument("--part", choices=("train", "test"), help="of MNIST and CIFAR-10 (default: train)")
+    pack.add_argument("--short-side", type=_positive, help="resize to this shorter side (folders of images only)")
+    pack.add_argument("--workers", type=_positive, help="threads that decode (default: one a CPU)")
+
     commands.add_parser(
         "info",
         help="show versions, extensions, GPUs and settings",
@@ -109,6 +121,10 @@ def main(argv=None):
             from .summary import summary
 
             return summary(**given)
+        if command == "pack":
+            from .pack import pack
+
+            return pack(**given)
         from .train import train
 
         return train(**given)
