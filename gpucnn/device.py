@@ -40,21 +40,25 @@ def kind_of(array):
 def launch(name, *args):
     """Call the native function ``name`` of the device where the arrays among ``args`` live.
 
-    Arrays become addresses (they must be C-contiguous, and stay alive during the call); everything else is passed
-    as it is; the current stream goes last. On CUDA the call returns before the work is done.
+    Arrays, also those in lists, become addresses (they must be C-contiguous, and stay alive during the call);
+    everything else is passed as it is; the current stream goes last. On CUDA the call returns before the work is done.
     """
     values, cuda_array = [], None
     for arg in args:
-        if type(arg) is np.ndarray:
-            values.append(arg.__array_interface__["data"][0])
-        elif is_array(arg):
-            cuda_array = arg
-            values.append(arg.data.ptr)
-        else:
-            values.append(arg)
-            continue
-        if not arg.flags.c_contiguous:
-            raise ValueError(f"{name}: arrays are C-contiguous, but came strides {arg.strides} ({arg.shape})")
+        several = type(arg) is list
+        addresses = []
+        for item in arg if several else (arg,):
+            if type(item) is np.ndarray:
+                addresses.append(native.cpu().address(item))
+            elif is_array(item):
+                cuda_array = item
+                addresses.append(item.data.ptr)
+            else:
+                addresses.append(item)
+                continue
+            if not item.flags.c_contiguous:
+                raise ValueError(f"{name}: arrays are C-contiguous, but came strides {item.strides} ({item.shape})")
+        values.append(addresses if several else addresses[0])
     if cuda_array is None:
         return getattr(native.cpu(), name)(*values, 0)
     with cuda_array.device:

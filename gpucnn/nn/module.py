@@ -84,6 +84,16 @@ class Module:
         """The opposite of ``train``; returns self."""
         return self.train(False)
 
+    def requires_grad_(self, requires_grad=True):
+        """Freeze (False) or thaw (True) every parameter of the tree; returns self.
+
+        An optimiser leaves frozen parameters alone. Batch norm in training mode still moves its running statistics:
+        ``eval()`` stops that, too.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def zero_grad(self):
         """Forget all gradients."""
         for parameter in self.parameters():
