@@ -58,7 +58,7 @@ MULTIVERSION void adam(int64_t count, A* __restrict value, const G* __restrict g
 // gradients: T or Acc<T>.
 template <class Work>
 void over_chunks(const char* op, DType dtype, DType grad_dtype, const std::vector<int64_t>& counts,
-                 std::initializer_list<const std::vector<Address>*> lists, int operations, Work&& work) {
+                 std::initializer_list<const std::vector<Address>*> lists, Work&& work) {
     for (const auto* list : lists)
         if (list->size() != counts.size())
             throw std::invalid_argument(std::string(op) + ": lists are equally long, but came " +
@@ -77,7 +77,8 @@ void over_chunks(const char* op, DType dtype, DType grad_dtype, const std::vecto
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const auto run = [&](auto g) {
-            parallel_for(chunks.size(), threads_for(total * operations), [&](int64_t unit, int) {
+            // A vector of elements is an operation: what is less than some 100 us is not worth another thread.
+            parallel_for(chunks.size(), threads_for(total / 8), [&](int64_t unit, int) {
                 const Chunk& chunk = chunks[unit];
                 const int64_t count = std::min(kChunk, counts[chunk.tensor] - chunk.first);
                 work(t, g, chunk.tensor, chunk.first, count);
@@ -96,7 +97,7 @@ void sgd_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts,
               const std::vector<Address>& grad, const std::vector<Address>& velocity,
               const std::vector<Address>& stored, double lr, double momentum, double weight_decay, bool nesterov) {
     const SgdOptions<double> options{lr, momentum, weight_decay, nesterov};
-    over_chunks("sgd_step", dtype, grad_dtype, counts, {&value, &grad, &velocity, &stored}, 4,
+    over_chunks("sgd_step", dtype, grad_dtype, counts, {&value, &grad, &velocity, &stored},
                 [&](auto t, auto g, size_t i, int64_t first, int64_t count) {
                     using T = decltype(t);
                     using A = Acc<T>;
@@ -110,7 +111,7 @@ void adam_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts
                const std::vector<Address>& stored, double lr, double shrink, double mean_rate, double beta2,
                double square_rate, double root_scale, double eps, double weight_decay) {
     const AdamOptions<double> options{lr, shrink, mean_rate, beta2, square_rate, root_scale, eps, weight_decay};
-    over_chunks("adam_step", dtype, grad_dtype, counts, {&value, &grad, &mean, &square, &stored}, 16,
+    over_chunks("adam_step", dtype, grad_dtype, counts, {&value, &grad, &mean, &square, &stored},
                 [&](auto t, auto g, size_t i, int64_t first, int64_t count) {
                     using T = decltype(t);
                     using A = Acc<T>;
