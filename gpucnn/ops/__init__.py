@@ -1,5 +1,6 @@
 """The differentiable operations, grouped by topic: one Function and one public function each."""
 
+from .. import amp
 from .conv import conv2d
 from .dropout import dropout
 from .elementwise import (
@@ -43,3 +44,6 @@ from .shape import (
     unsqueeze,
 )
 from .softmax import log_softmax, softmax
+
+# Where autocast is on, these cast their operands first; modules of this package call each other without.
+globals().update({name: amp.casting(globals()[name], policy) for name, policy in amp.POLICY.items()})
