@@ -12,13 +12,13 @@ class _Adaptive(Optimizer):
         self.require("eps is not negative", options.eps >= 0, options.eps)
         self.require("weight_decay is not negative", options.weight_decay >= 0, options.weight_decay)
 
-    def rule(self, value, grad, state, options, step):
+    def rule(self, value, grad, slot, options, step):
         if options.weight_decay:
             grad = grad + options.weight_decay * value
-        value -= options.lr * self.direction(grad, lambda name: self.slot(state, name, value), options)
+        value -= options.lr * self.direction(grad, slot, options)
 
     def direction(self, grad, slot, options):
-        """What the learning rate multiplies; ``slot(name)`` is an array of the state, to be changed in place."""
+        """What the learning rate multiplies; changes the arrays ``slot(name)`` of the state in place."""
         raise NotImplementedError
 
 

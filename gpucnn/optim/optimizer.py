@@ -1,5 +1,6 @@
 """Optimizer: parameters in groups, what is remembered about each, and the step that changes them in place."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ class Part(NamedTuple):
     value: object  # the same array, or for a 16-bit one its float32 master: takes the update
     grad: object  # in the dtype of stored or of value; not to be changed
     state: dict  # name -> array
+    device: str
 
 
 class Optimizer:
@@ -81,7 +83,7 @@ class Optimizer:
                 if p.grad is not None and p.requires_grad:
                     part = self._part(i, p)
                     self.steps[i] += 1
-                    kind = (device_of(part.stored), part.stored.dtype, part.grad.dtype, self.steps[i])
+                    kind = (part.device, part.stored.dtype, part.grad.dtype, self.steps[i])
                     batches.setdefault(kind, []).append((i, p, part))
             number += len(group["params"])
             for (*_, step), batch in batches.items():
@@ -94,11 +96,11 @@ class Optimizer:
 
     def _part(self, i, p):
         data, grad, state = p.data, p.grad.data, self.state[i]
-        dtype, wide = data.dtype, accumulate(data.dtype)
-        if grad.shape != data.shape or device_of(grad) != device_of(data):
+        dtype, wide, device = data.dtype, accumulate(data.dtype), device_of(data)
+        if grad.shape != data.shape or device_of(grad) != device:
             raise ValueError(
                 f"{type(self).__name__}.step: a gradient has shape and device of its parameter, but came"
-                f" {grad.shape} on {device_of(grad)} ({data.shape} on {device_of(data)})"
+                f" {grad.shape} on {device_of(grad)} ({data.shape} on {device})"
             )
         if grad.dtype != dtype and grad.dtype != wide:
             grad = grad.astype(wide)
@@ -107,39 +109,40 @@ class Optimizer:
             if "master" not in state or self.written[i] != (id(data), p.version[0]):
                 state["master"] = stored.astype(wide)
             value = state["master"]
-        return Part(stored, value, _contiguous(grad), state)
+        return Part(stored, value, _contiguous(grad), state, device)
 
     def update(self, parts, options, step):
         """Take a step on parameters that share options, device, dtypes and ``step``, which counts from 1."""
-        for stored, value, grad, state in parts:
-            self.rule(value, grad.astype(value.dtype, copy=False), state, options, step)
-            if stored is not value:
-                stored[...] = value.astype(stored.dtype)
+        for part in parts:
+            grad = part.grad.astype(part.value.dtype, copy=False)
+            self.rule(part.value, grad, partial(self.slot, part), options, step)
+            if part.stored is not part.value:
+                part.stored[...] = part.value.astype(part.stored.dtype)
 
-    def rule(self, value, grad, state, options, step):
-        """Change the array ``value`` in place; ``grad`` must not be changed."""
+    def rule(self, value, grad, slot, options, step):
+        """Change the array ``value`` in place, and the arrays ``slot(name)`` of the state, but not ``grad``."""
         raise NotImplementedError
 
     def launch(self, name, parts, slots, *numbers):
         """Call the native step ``name`` once for all parts; ``slots`` are names in their state, None for no array."""
         stored = [0 if part.stored is part.value else part.stored for part in parts]
-        lists = [[self.slot(p.state, slot, p.value) if slot else 0 for p in parts] for slot in slots]
+        lists = [[self.slot(part, slot) if slot else 0 for part in parts] for slot in slots]
         values, grads = [part.value for part in parts], [part.grad for part in parts]
         dtypes = parts[0].stored.dtype.name, parts[0].grad.dtype.name
         launch(name, *dtypes, [value.size for value in values], values, grads, *lists, stored, *numbers)
 
-    def slot(self, state, name, like):
-        """The array ``name`` of a parameter's state, zeros at first, of the shape, dtype and device of ``like``."""
-        array = state.get(name)
+    def slot(self, part, name):
+        """The array ``name`` of a parameter's state, zeros at first; it follows the parameter's device and dtype."""
+        array, like = part.state.get(name), part.value
         if array is None:
-            state[name] = array_module(like).zeros_like(like)
+            array = part.state[name] = array_module(like).zeros_like(like)
         elif array.shape != like.shape:
             raise ValueError(
                 f"{type(self).__name__}.step: a parameter keeps its shape, but came {like.shape} ({array.shape} before)"
             )
-        elif array.dtype != like.dtype or device_of(array) != device_of(like):  # the parameter was moved
-            state[name] = to_device(array.astype(like.dtype), device_of(like))
-        return state[name]
+        elif array.dtype != like.dtype or device_of(array) != part.device:
+            array = part.state[name] = to_device(array.astype(like.dtype), part.device)
+        return array
 
     def check(self, options):
         """Raise a ValueError where an option of ``options`` cannot be."""
@@ -155,16 +158,15 @@ class Optimizer:
 
     def _options(self, options, settings):
         """The options of one group, as attributes."""
-        scale = settings["lr_scale"]
         found = SimpleNamespace(**{**options, **settings})
-        found.lr *= scale
+        found.lr *= found.lr_scale
         return found
 
     def _check_groups(self, name, options, settings):
         known = {"lr_scale", *options} - {"lr"}
         for setting in settings:
-            if not setting.keys() <= known:
-                came = ", ".join(sorted(setting.keys() - known))
+            if not {"lr_scale"} <= setting.keys() <= known:
+                came = ", ".join(sorted(setting.keys() - known)) or "none of these"
                 raise ValueError(f"{name}: a group takes params, {', '.join(sorted(known))}, but came {came}")
             self.require("lr_scale is not negative", setting["lr_scale"] >= 0, setting["lr_scale"])
             self.check(self._options(options, setting))

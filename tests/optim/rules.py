@@ -13,11 +13,11 @@ from gpucnn.optim import SGD, Adam, AdamW, Optimizer
 class ArraySGD(SGD):
     update = Optimizer.update  # the one that calls rule
 
-    def rule(self, value, grad, state, options, step):
+    def rule(self, value, grad, slot, options, step):
         if options.weight_decay:
             grad = grad + options.weight_decay * value
         if options.momentum:
-            velocity = self.slot(state, "velocity", value)
+            velocity = slot("velocity")
             velocity *= options.momentum
             velocity += grad
             grad = grad + options.momentum * velocity if options.nesterov else velocity
@@ -27,13 +27,13 @@ class ArraySGD(SGD):
 class ArrayAdam(Adam):
     update = Optimizer.update
 
-    def rule(self, value, grad, state, options, step):
+    def rule(self, value, grad, slot, options, step):
         beta1, beta2 = options.betas
         if self.decoupled:
             value *= 1 - options.lr * options.weight_decay
         elif options.weight_decay:
             grad = grad + options.weight_decay * value
-        mean, square = (self.slot(state, name, value) for name in ("mean", "square"))
+        mean, square = slot("mean"), slot("square")
         mean += (1 - beta1) * (grad - mean)
         square *= beta2
         square += (1 - beta2) * (grad * grad)
