@@ -1,6 +1,7 @@
 """gpucnn: convolutional networks on NVIDIA GPUs and CPUs, with their own convolution kernels."""
 
 from . import conv, data, models, nn, optim
+from .amp import GradScaler, autocast
 from .autograd import Function, is_grad_enabled, no_grad
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import using

@@ -6,9 +6,11 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "conv_shape.h"
 #include "dtype.h"
+#include "optim_options.h"
 
 // A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
 // tap (r, s) reads for output (p, q); only positions first .. first + positions of the flat P Q are stored.
@@ -55,6 +57,10 @@ void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* s
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
 // elementwise.cu: y (N, C, HW) <- y + bias (C,), then ReLU if relu; bias may be null
 void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y, cudaStream_t stream);
+
+// optim.cu: lists of device addresses, one a tensor of `counts` elements; value and state float32; grad in grad_dtype, dtype or float32; stored (the rounded value) and velocity may be 0; the numbers are those of optim_options.h
+void sgd_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<std::uintptr_t>& value, const std::vector<std::uintptr_t>& grad, const std::vector<std::uintptr_t>& velocity, const std::vector<std::uintptr_t>& stored, double lr, double momentum, double weight_decay, bool nesterov, cudaStream_t stream);
+void adam_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<std::uintptr_t>& value, const std::vector<std::uintptr_t>& grad, const std::vector<std::uintptr_t>& mean, const std::vector<std::uintptr_t>& square, const std::vector<std::uintptr_t>& stored, double lr, double shrink, double mean_rate, double beta2, double square_rate, double root_scale, double eps, double weight_decay, cudaStream_t stream);
 
 // architectures.cu: "800,900": the compute capabilities, times 100, that this build holds code for
 const char* built_architectures();

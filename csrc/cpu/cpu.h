@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "conv_shape.h"
 #include "dtype.h"
+#include "optim_options.h"
 
 using Address = std::uintptr_t;
 
@@ -69,3 +71,13 @@ void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Addr
 
 // y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
 void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);
+
+// One step of an optimiser on tensors of `counts` elements each. value and state in Acc<T>; grad in grad_dtype, T or
+// Acc<T>; stored (T, the rounded value) and velocity may be 0. The numbers are those of optim_options.h.
+void sgd_step(DType, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<Address>& value,
+              const std::vector<Address>& grad, const std::vector<Address>& velocity,
+              const std::vector<Address>& stored, double lr, double momentum, double weight_decay, bool nesterov);
+void adam_step(DType, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<Address>& value,
+               const std::vector<Address>& grad, const std::vector<Address>& mean, const std::vector<Address>& square,
+               const std::vector<Address>& stored, double lr, double shrink, double mean_rate, double beta2,
+               double square_rate, double root_scale, double eps, double weight_decay);

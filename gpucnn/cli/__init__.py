@@ -65,6 +65,9 @@ def parser():
     train.add_argument("--model", choices=MODELS, help="network (default: lenet)")
     train.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU, else the CPU)")
     train.add_argument("--dtype", choices=FLOATS, help="of weights and data (default: float32)")
+    train.add_argument(
+        "--amp", choices=("float16", "bfloat16"), help="mixed precision: products in this dtype, weights in float32"
+    )
     train.add_argument("--epochs", type=_positive, help="passes over the training images (default: 10)")
     train.add_argument("--batch", type=_positive, help="images a step (default: 64)")
     train.add_argument("--lr", type=_rate, help="largest learning rate (default: 0.05)")

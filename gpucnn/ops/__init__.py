@@ -1,5 +1,6 @@
 """The differentiable operations, grouped by topic: one Function and one public function each."""
 
+from .. import amp
 from .activation import elu, gelu, leaky_relu, prelu, relu, sigmoid, tanh
 from .conv import conv2d
 from .conv_transpose import conv_transpose2d
@@ -51,3 +52,6 @@ from .shape import (
     unsqueeze,
 )
 from .softmax import log_softmax, softmax
+
+# Where autocast is on, these cast their operands first; modules of this package call each other without.
+globals().update({name: amp.casting(globals()[name], policy) for name, policy in amp.POLICY.items()})

@@ -27,6 +27,12 @@ from tests.kernels.test_gemm import (  # noqa: F401
     test_sums_of_16_bit_products_are_float32,
 )
 from tests.kernels.test_gemm import test_tolerance_law as test_tolerance_law_of_gemm  # noqa: F401
+from tests.kernels.test_optim import (  # noqa: F401
+    test_adam_step,
+    test_empty_tensors,
+    test_lists_and_dtypes_are_checked,
+    test_sgd_step,
+)
 from tests.kernels.test_pool import test_a_window_is_one_channel_s, test_average, test_max  # noqa: F401
 from tests.kernels.test_softmax import (  # noqa: F401
     test_backward,
