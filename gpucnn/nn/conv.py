@@ -5,6 +5,8 @@ from ..checks import pair
 from . import init
 from .module import Module, new_parameter
 
+DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "algorithm": "auto"}
+
 
 class Conv2d(Module):
     """Two-dimensional convolution, ``gpucnn.conv2d``.
@@ -85,9 +87,6 @@ class ConvTranspose2d(Module):
     def extra(self):
         c, k, r, s = self.weight.shape
         return _extra(f"{c}, {k * self.options['groups']}, kernel_size=({r}, {s})", self)
-
-
-DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "algorithm": "auto"}
 
 
 def _extra(text, layer):

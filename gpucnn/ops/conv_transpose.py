@@ -12,7 +12,8 @@ class ConvTranspose2d(Function):
 
     def forward(self, x, weight, *bias):
         self.save(x if self.needs[1] else None, weight if self.needs[0] else None)
-        y = run("dgrad", self.shape, x, weight, algorithm=self.algorithm)
+        version = None if any(self.needs) else self.version
+        y = run("dgrad", self.shape, x, weight, algorithm=self.algorithm, version=version)
         if bias:
             y += bias[0][:, None, None]
         return y
@@ -38,7 +39,7 @@ def conv_transpose2d(
     stride, padding, dilation         pixels: an int, or (h, w), those of the conv2d
     output_padding                    less than the stride: which of the sizes that conv2d brings to P by rounding down
 
-    Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto" or a name in ``gpucnn.conv.ALGOS``.
+    Sums are in float32 for every 16-bit dtype. ``algorithm`` as for conv2d, and weight may be kept as there.
 
     >>> conv_transpose2d(randn(1, 4, 2, 6), randn(4, 3, 3, 2), stride=(2, 1)).shape
     (1, 3, 5, 7)
@@ -82,4 +83,4 @@ def conv_transpose2d(
         raise ValueError(
             f"conv_transpose2d: bias has one value an output channel, but came {operands[2].shape} {shapes}"
         )
-    return ConvTranspose2d.apply(*operands, shape=shape, algorithm=algorithm)
+    return ConvTranspose2d.apply(*operands, shape=shape, algorithm=algorithm, version=weight.version[0])

@@ -94,6 +94,10 @@ def cross_entropy(logits, labels, reduction="mean", *, weight=None, label_smooth
                 f"cross_entropy: weight has one float a class, but came {weight.dtype.name} {weight.shape}"
                 f" (logits {logits.shape})"
             )
+        if weight.requires_grad:
+            raise ValueError(
+                f"cross_entropy: weight is a constant, but came one that requires grad ({weight.shape}); use .detach()"
+            )
         if weight.device != logits.device:
             raise TypeError(
                 f"cross_entropy: all tensors are on one device, but came {logits.device} and {weight.device}"

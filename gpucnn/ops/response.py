@@ -17,16 +17,16 @@ class LocalResponseNorm(Function):
     """
 
     def forward(self, x):
-        xp, wide = array_module(x), dtypes.accumulate(x.dtype)
+        xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
         N, C, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
         # Of an even window the greater half is before the channel; the last of C + 1 windows is left out.
         self.windows = ConvShape(N, 1, C, pixels, 1, self.size, 1, pad=(self.size // 2, 0))
-        square = xp.ascontiguousarray(xp.square(x, dtype=wide).reshape(self.windows.x))
-        total = xp.empty(self.windows.y, wide)
-        launch("avg_pool2d_fwd", self.windows, square.dtype.name, True, square, total)
+        square = xp.ascontiguousarray((wide * wide).reshape(self.windows.x))
+        total = xp.empty(self.windows.y, wide.dtype)
+        launch("avg_pool2d_fwd", self.windows, wide.dtype.name, True, square, total)
         divisor = self.k + self.alpha * self.size * total[:, :, :C].reshape(x.shape)
         self.save(x, divisor)
-        return (x * divisor**-self.beta).astype(x.dtype, copy=False)
+        return (wide * divisor**-self.beta).astype(x.dtype, copy=False)
 
     def backward(self, gy):
         """dx = gy d**-beta - 2 alpha beta x S^T(gy x d**(-beta - 1))."""
@@ -37,7 +37,7 @@ class LocalResponseNorm(Function):
         weighted[:, 0, : x.shape[1]] = (direct * x / divisor).reshape(N, x.shape[1], pixels)
         spread = xp.empty(self.windows.x, divisor.dtype)
         launch("avg_pool2d_bwd", self.windows, divisor.dtype.name, True, weighted, spread)
-        return direct - 2 * self.alpha * self.beta * self.size * x * spread.reshape(x.shape)
+        return direct - (2 * self.alpha * self.beta * self.size) * spread.reshape(x.shape) * x
 
 
 def local_response_norm(x, size=5, alpha=1e-4, beta=0.75, k=2.0):

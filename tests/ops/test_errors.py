@@ -94,6 +94,10 @@ BAD_VALUES = [
     (lambda: g.cross_entropy(BIG, [0, 1, 2], reduction="avg"), "cross_entropy: reduction is mean, sum, none"),
     (lambda: g.cross_entropy(BIG, [0, 1, 2], weight=g.ones(3)), "cross_entropy: weight has one float a class, .* (3,)"),
     (lambda: g.cross_entropy(BIG, [0, 1, 2], weight=INTS[:1]), "cross_entropy: weight has one float .* int64 (1,)"),
+    (
+        lambda: g.cross_entropy(BIG, [0, 1, 2], weight=g.ones(5, requires_grad=True)),
+        "cross_entropy: weight is a constant",
+    ),
     (lambda: g.cross_entropy(BIG, [0, 1, 2], label_smoothing=1.5), "label_smoothing lies in [0, 1], but came 1.5"),
     (lambda: g.hinge_loss(BIG, [0, 1, 5]), "hinge_loss: labels lie in [0, 5), but came 5 (scores (3, 5), labels (3,))"),
     (lambda: g.hinge_loss(BIG[0], [0]), "hinge_loss scores: takes 2 dimensions (N, classes)"),
