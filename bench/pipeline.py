@@ -35,6 +35,13 @@ def rate(images, work, seconds=1.0):
     return images / float(np.median(times))
 
 
+def endless(data, batch, workers):
+    """Augmented whole batches, epoch after epoch."""
+    return chain.from_iterable(
+        repeat(DataLoader(data, batch, shuffle=True, drop_last=True, augment=AUGMENT, workers=workers))
+    )
+
+
 def stages(encoded, packed, batch):
     """{stage: images a second} on this thread."""
     rows = np.random.default_rng(0).permutation(len(packed))[:batch].tolist()
@@ -53,7 +60,7 @@ def stages(encoded, packed, batch):
         "normalise": rate(batch, lambda: normalise(images, packed.mean, packed.std)),
     }
     for name, data in (("packed", packed), ("decoded", encoded)):
-        batches = iter(DataLoader(data, batch, shuffle=True, augment=AUGMENT))
+        batches = endless(data, batch, 0)
         found[f"batch, {name}"] = rate(batch, lambda batches=batches: next(batches))
     return found
 
@@ -108,8 +115,7 @@ def main():
         sources = {"same batch": repeat(next(iter(DataLoader(packed, options.batch))))}
         for name, data in (("packed", packed), ("decoded", encoded)):
             for workers in WORKERS:
-                loader = DataLoader(data, options.batch, shuffle=True, drop_last=True, augment=AUGMENT, workers=workers)
-                sources[f"{name}, {workers} workers"] = chain.from_iterable(repeat(loader))
+                sources[f"{name}, {workers} workers"] = endless(data, options.batch, workers)
         times = waiting(training_step(options.model), sources, options.steps)
     results = {}
     for name, pairs in times.items():
