@@ -32,7 +32,8 @@ from .tensor import Tensor, as_tensor
 HALF, WIDE, WIDEST = "half", "wide", "widest"
 POLICY = {
     **dict.fromkeys(("conv2d", "conv_transpose2d", "linear", "matmul"), HALF),
-    **dict.fromkeys(("softmax", "log_softmax", "cross_entropy", "mse_loss"), WIDE),
+    **dict.fromkeys(("softmax", "log_softmax", "cross_entropy", "hinge_loss", "mse_loss", "l1_loss"), WIDE),
+    **dict.fromkeys(("binary_cross_entropy_with_logits", "kl_div"), WIDE),
     **dict.fromkeys(("exp", "log", "pow", "sum", "mean", "var"), WIDE),
     **dict.fromkeys(("cat", "stack"), WIDEST),
 }

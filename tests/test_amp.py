@@ -22,12 +22,17 @@ def leaf(*shape, dtype="float32"):
 # --- the table --------------------------------------------------------------------------------------------------------
 CALLS = {
     "conv2d": lambda x: g.conv2d(x[None], g.ones(4, 3, 1, 1), bias=g.ones(4)),
+    "conv_transpose2d": lambda x: g.conv_transpose2d(x[None], g.ones(3, 4, 1, 1), bias=g.ones(4)),
     "linear": lambda x: g.linear(x, np.ones((3, 5), np.float32), g.ones(3)),
     "matmul": lambda x: x @ g.ones(3, 5, 2),
     "softmax": g.softmax,
     "log_softmax": g.log_softmax,
     "cross_entropy": lambda x: g.cross_entropy(x[0], np.array([0, 1, 2, 3])),
     "mse_loss": lambda x: g.mse_loss(x, g.ones(3, 4, 5)),
+    "l1_loss": lambda x: g.l1_loss(x, g.ones(3, 4, 5)),
+    "hinge_loss": lambda x: g.hinge_loss(x[0], np.array([0, 1, 2, 3])),
+    "binary_cross_entropy_with_logits": lambda x: g.binary_cross_entropy_with_logits(x, g.ones(3, 4, 5)),
+    "kl_div": lambda x: g.kl_div(x, g.ones(3, 4, 5)),
     "exp": lambda x: x.exp(),
     "log": g.log,
     "pow": lambda x: x**2,
