@@ -70,7 +70,7 @@ def _warp(images, matrices, lens):
 class RandomWarp:
     """Rotate, stretch, shear, bend and move each image at random, in one sampling; every limit is 0 by default.
 
-    rotation    degrees, uniform in [-rotation, rotation)
+    rotation    degrees, uniform in [-rotation, rotation), positive anticlockwise
     stretch     each axis is scaled by exp(u), u uniform in [-stretch, stretch)
     shear       x moves by u y and y by v x, u and v uniform in [-shear, shear)
     translation part of the image's width and height, uniform in [-translation, translation)
