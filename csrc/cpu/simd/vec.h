@@ -29,20 +29,28 @@ INLINE void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product.
+// out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product. What comes
+// next is fetched ahead: a is mostly read once from beyond L2, b again and again from L2 (a quarter faster there).
 INLINE void register_product(bool add, int64_t depth, const float* a, const float* b, float* out) {
-    Vec sum[kRows][kVectors];
-    for (int r = 0; r < kRows; ++r)
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = add ? load(out + r * kPanel + v * kLanes) : Vec{};
+    Vec sum[kRows][kVectors] = {};
+    for (int r = 0; add && r < kRows; ++r)
+        for (int v = 0; v < kVectors; ++v) __builtin_prefetch(out + r * kPanel + v * kLanes, 1);
     for (int64_t i = 0; i < depth; ++i, a += kRows, b += kPanel) {
         Vec column[kVectors];
-        for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes);
+        __builtin_prefetch(a + 512);
+        for (int v = 0; v < kVectors; ++v) {
+            __builtin_prefetch(b + 256 + v * kLanes);
+            column[v] = load(b + v * kLanes);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r)
             for (int v = 0; v < kVectors; ++v) sum[r][v] += column[v] * a[r];
     }
     for (int r = 0; r < kRows; ++r)
-        for (int v = 0; v < kVectors; ++v) store(out + r * kPanel + v * kLanes, sum[r][v]);
+        for (int v = 0; v < kVectors; ++v) {
+            float* to = out + r * kPanel + v * kLanes;
+            store(to, add ? load(to) + sum[r][v] : sum[r][v]);
+        }
 }
 
 // rows[i] lane j <-> rows[j] lane i, by halves: after the step of size h, blocks of h lanes are in place.

@@ -76,7 +76,6 @@ void products_of(const WinogradJob& job, int64_t begin, int64_t end, float* sums
     float* tiles = gradients + n * n * layout.gradient_plane;
     float* pixels = tiles + n * n * layout.tile_plane;
     float* line = pixels + n * n * kLanes * layout.stride;
-    std::memset(sums, 0, sizeof(float) * n * n * layout.sum_plane);
     for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * job.tiles, count = least(job.tiles, job.all_tiles() - first);
         for (int64_t c = 0; c < job.C; c += kLanes)
@@ -93,7 +92,7 @@ void products_of(const WinogradJob& job, int64_t begin, int64_t end, float* sums
             for (int64_t row_block = 0; row_block * kRows < job.K; ++row_block)
                 for (int64_t panel = 0; panel < layout.panels; ++panel)
                     register_product(
-                        true, count, gradients + p * layout.gradient_plane + row_block * job.tiles * kRows,
+                        block > begin, count, gradients + p * layout.gradient_plane + row_block * job.tiles * kRows,
                         tiles + p * layout.tile_plane + panel * job.tiles * kPanel,
                         sums + p * layout.sum_plane + (row_block * layout.panels + panel) * kRows * kPanel);
     }
