@@ -49,14 +49,13 @@ struct Plan {
 
     Plan(const ConvShape& s, DType dtype, const std::string& direction, int tile)
         : job(job_of(s, dtype, direction, tile)), wgrad(direction == "wgrad"), groups(s.groups) {
-        // Few tiles stay in L2 with their transforms; more repay reading a large array of filters (wgrad: sums) for
-        // each block.
-        const int64_t panel = simd().panel, per_block = wgrad || 4 * filters() > kLarge ? 2 : 1;
-        job.tiles = std::max<int64_t>(1, std::min(per_block, (job.all_tiles() + panel - 1) / panel)) * panel;
+        const int64_t panel = simd().panel;
+        job.tiles = wgrad && job.all_tiles() > panel ? 2 * panel : panel;  // few, so that their transforms stay in L2
         threads = threads_for(2 * s.y_size() * s.Cg() * 9 / 64);
-        // Slices of the tiles are summed apart, so that several threads can work, and added in order at the end.
+        // Slices of the tiles are summed apart, so that several threads can work, and added in order at the end. Two
+        // are enough where that means much memory to write and to read.
         if (wgrad) {
-            const int64_t wanted = std::clamp<int64_t>(kLarge / 4 / simd().winograd_sums(job), 4, 16);
+            const int64_t wanted = std::clamp<int64_t>(kLarge / 4 / simd().winograd_sums(job), 2, 16);
             slices = int(std::max<int64_t>(1, std::min(wanted, job.blocks())));
         }
     }
@@ -65,6 +64,11 @@ struct Plan {
     int64_t filters() const { return padded(job.planes() * row_blocks() * simd().rows * job.C); }  // of a group
     int64_t scratch() const {
         return padded(wgrad ? simd().winograd_products_scratch(job) : simd().winograd_scratch(job));
+    }
+    // Where there are fewer units of tiles than threads, several make outputs of the same tiles.
+    int parts(int64_t units) const {
+        return int(
+            std::clamp<int64_t>(threads / std::max<int64_t>(units, 1), 1, (job.K + simd().lanes - 1) / simd().lanes));
     }
     int64_t sums() const { return padded(simd().winograd_sums(job)); }
     int64_t bytes() const { return 64 + 4 * ((wgrad ? groups * slices * sums() : 0) + threads * scratch()); }
@@ -98,15 +102,23 @@ WinogradJob group_job(const Plan& plan, int g, Address x, Address w, Address y, 
     return job;
 }
 
+// The job for the outputs of one of `parts` parts.
+WinogradJob part_of(WinogradJob job, int64_t part, int64_t parts) {
+    const int64_t vectors = (job.K + simd().lanes - 1) / simd().lanes;
+    job.first_k = part * vectors / parts * simd().lanes;
+    job.end_k = std::min<int64_t>(job.K, (part + 1) * vectors / parts * simd().lanes);
+    return job;
+}
+
 float* aligned(Address workspace) { return reinterpret_cast<float*>((workspace + 63) / 64 * 64); }
 
 void forward(const Plan& plan, Address x, Address filters, Address bias, bool relu, Address y, Address workspace) {
     float* scratch = aligned(workspace);
-    const int64_t blocks = plan.job.blocks();
-    parallel_for(plan.groups * blocks, plan.threads, [&](int64_t unit, int thread) {
-        const int g = int(unit / blocks);
-        simd().winograd_block(group_job(plan, g, x, 0, y, bias, relu), unit % blocks,
-                              reinterpret_cast<const float*>(filters) + g * plan.filters(),
+    const int64_t blocks = plan.job.blocks(), parts = plan.parts(plan.groups * blocks);
+    parallel_for(plan.groups * blocks * parts, plan.threads, [&](int64_t unit, int thread) {
+        const int g = int(unit / parts / blocks);
+        simd().winograd_block(part_of(group_job(plan, g, x, 0, y, bias, relu), unit % parts, parts),
+                              unit / parts % blocks, reinterpret_cast<const float*>(filters) + g * plan.filters(),
                               scratch + thread * plan.scratch());
     });
 }
@@ -148,10 +160,11 @@ void conv_winograd_wgrad(const ConvShape& s, DType dtype, Address x, Address dy,
     float* sums = aligned(workspace);
     float* scratch = sums + plan.groups * plan.slices * plan.sums();
     const int64_t blocks = plan.job.blocks();
-    parallel_for(plan.groups * plan.slices, plan.threads, [&](int64_t unit, int thread) {
-        const int64_t slice = unit % plan.slices;
-        simd().winograd_products(group_job(plan, int(unit / plan.slices), x, dw, dy), slice * blocks / plan.slices,
-                                 (slice + 1) * blocks / plan.slices, sums + unit * plan.sums(),
+    const int64_t parts = plan.parts(plan.groups * plan.slices);
+    parallel_for(plan.groups * plan.slices * parts, plan.threads, [&](int64_t unit, int thread) {
+        const int64_t part = unit % parts, slice = unit / parts % plan.slices, g = unit / parts / plan.slices;
+        simd().winograd_products(part_of(group_job(plan, int(g), x, dw, dy), part, parts), slice * blocks / plan.slices,
+                                 (slice + 1) * blocks / plan.slices, sums + unit / parts * plan.sums(),
                                  scratch + thread * plan.scratch());
     });
     parallel_for(plan.groups * plan.row_blocks(), plan.threads, [&](int64_t unit, int) {

@@ -16,6 +16,7 @@ struct WinogradJob {
     int64_t w_k, w_c;          // from one filter to the next, from one channel to the next
     bool turned;               // the filter is read from its last tap to its first
     int64_t tiles;             // of a block: what is transformed, multiplied and transformed back in cache
+    int64_t first_k, end_k;    // the outputs that a unit makes, from a multiple of `lanes` on
     const void* x;
     void* w;           // wgrad writes it
     void* y;           // wgrad reads it: dy
@@ -35,11 +36,12 @@ struct SimdTable {
 
     // fwd form. filters (planes, row blocks, C, rows): one unit transforms the filters of a block of `rows` outputs.
     void (*winograd_filters)(const WinogradJob&, int64_t row_block, float* filters);
-    // One unit makes the outputs of a block of tiles.
+    // One unit makes the outputs [first_k, end_k) of a block of tiles.
     void (*winograd_block)(const WinogradJob&, int64_t block, const float* filters, float* scratch);
     int64_t (*winograd_scratch)(const WinogradJob&);  // floats
 
-    // wgrad: sums (planes, row blocks, panels, rows, panel) += products of the tile blocks [first, last); here y is dy.
+    // wgrad: sums (planes, row blocks, panels, rows, panel) of the tile blocks [first, last) for the outputs
+    // [first_k, end_k); here y is dy.
     void (*winograd_products)(const WinogradJob&, int64_t first, int64_t last, float* sums, float* scratch);
     int64_t (*winograd_products_scratch)(const WinogradJob&);  // floats
     // One unit transforms the sums of a block of `rows` outputs, added over `slices` arrays of sums, into w.

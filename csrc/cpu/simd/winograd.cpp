@@ -76,14 +76,14 @@ void block_of(const WinogradJob& job, int64_t block, const float* filters, float
         }
     }
     for (int p = 0; p < planes; ++p)
-        for (int64_t row_block = 0; row_block < layout.row_blocks; ++row_block)
+        for (int64_t row_block = job.first_k / kRows; row_block * kRows < job.end_k; ++row_block)
             for (int64_t panel = 0; panel < panels; ++panel)
                 register_product(
                     false, job.C, filters + p * layout.filter_plane + row_block * job.C * kRows,
                     tiles + p * layout.tile_plane + panel * job.C * kPanel,
                     products + p * layout.product_plane + (row_block * layout.panels + panel) * kRows * kPanel);
     const Vec zero{};
-    for (int64_t k = 0; k < job.K; ++k) {
+    for (int64_t k = job.first_k; k < job.end_k; ++k) {
         const float offset = job.bias ? static_cast<float>(static_cast<const T*>(job.bias)[k]) : 0.0f;
         for (int64_t t = 0; t < panels * kPanel; t += kLanes) {
             const float* in =

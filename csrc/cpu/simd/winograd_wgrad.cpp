@@ -83,13 +83,13 @@ void products_of(const WinogradJob& job, int64_t begin, int64_t end, float* sums
                 job, static_cast<const T*>(job.x) + c * job.H * job.W, job.x_image, job.H, job.W, job.pad_h, job.pad_w,
                 least(kLanes, job.C - c), first, count, pixels, line,
                 {tiles + c / kPanel * job.tiles * kPanel + c % kPanel, layout.tile_plane, kPanel, 0, kLanes});
-        for (int64_t k = 0; k < job.K; k += kLanes)
+        for (int64_t k = job.first_k; k < job.end_k; k += kLanes)
             transform<typename Filter::G, m, m>(
                 job, static_cast<const T*>(job.y) + k * job.P * job.Q, job.y_image, job.P, job.Q, 0, 0,
                 least(kLanes, job.K - k), first, count, pixels, line,
                 {gradients + k * job.tiles, layout.gradient_plane, kRows, job.tiles * kRows, kRows});
         for (int p = 0; p < n * n; ++p)
-            for (int64_t row_block = 0; row_block * kRows < job.K; ++row_block)
+            for (int64_t row_block = job.first_k / kRows; row_block * kRows < job.end_k; ++row_block)
                 for (int64_t panel = 0; panel < layout.panels; ++panel)
                     register_product(
                         block > begin, count, gradients + p * layout.gradient_plane + row_block * job.tiles * kRows,
