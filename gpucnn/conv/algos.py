@@ -69,10 +69,31 @@ def _winograd(direction, tile, error):
     )
 
 
+def _depthwise(direction):
+    """Sums of shifted planes, for one input channel a group: a plane is read once, padded, and stays in cache."""
+    extra = (0, False) if direction == "fwd" else ()  # bias, relu
+    return Algo(
+        run=lambda shape, dtype, a, b, out, workspace: launch(
+            f"conv_depthwise_{direction}", shape, dtype, a, b, *extra, out, workspace, workspace.nbytes
+        ),
+        takes=lambda shape, dtype: (
+            shape.C == shape.groups
+            and max(shape.H + 2 * shape.pad[0], shape.W + 2 * shape.pad[1]) <= 2**20
+            and dtype != "float64"
+        ),
+        workspace=lambda shape, dtype: native.cpu().conv_depthwise_workspace(shape, dtype, direction),
+        error=2.0,
+    )
+
+
 ALGOS = {
     (device, direction): {"direct": _direct(direction), "im2col": _im2col(device, direction)}
     for device in ("cpu", "cuda")
     for direction in DIRECTIONS
 }
 for direction in DIRECTIONS:
-    ALGOS["cpu", direction] |= {"winograd2": _winograd(direction, 2, 2.0), "winograd4": _winograd(direction, 4, 12.0)}
+    ALGOS["cpu", direction] |= {
+        "winograd2": _winograd(direction, 2, 2.0),
+        "winograd4": _winograd(direction, 4, 12.0),
+        "depthwise": _depthwise(direction),
+    }

@@ -27,6 +27,52 @@ struct WinogradJob {
     int planes() const { return (tile + 2) * (tile + 2); }
 };
 
+// A convolution whose groups have one input channel. Source planes are copied, padded and in float, into scratch, where
+// every output is a sum over taps at offsets that do not depend on the output. fwd and wgrad: the source is x, a
+// channel of it meets `results` planes of y. dgrad: the sources are the `sources` planes of dy that make one plane of
+// dx.
+struct DepthwiseWindow {     // a band of a plane as it lies in scratch
+    int height, width;       // of the plane
+    int64_t top, left;       // its pixel that is first in scratch, for the first band
+    int64_t columns;         // read of a row, from left
+    int phases;              // column u lies at [u % phases][u / phases], so that strided taps are neighbours
+    int64_t phase, pitch;    // floats of a phase, of a row
+    int row_step;            // rows from one result row to the next
+    int64_t rows, all_rows;  // read for one result row, held for a band
+    int64_t floats() const { return all_rows * pitch; }
+};
+
+struct DepthwiseRun {  // taps below each other, each a row step after the one above
+    int64_t offset;    // in scratch
+    int first, length;
+};
+
+constexpr int kLongestRun = 7;
+constexpr int kGradientRows = 4;  // wgrad: rows of dy in registers; divides the rows of a band
+
+struct DepthwiseRuns {  // those that make one phase of the result, the longest first
+    const DepthwiseRun* runs;
+    int end[kLongestRun + 2];  // runs of length n are [end[n + 1], end[n])
+};
+
+struct DepthwiseJob {
+    DType dtype;
+    int64_t planes;                        // images times channels
+    int channels, sources, results, taps;  // taps of one result plane: R S, times the sources
+    bool relu;
+    DepthwiseWindow source, gradient;  // gradient: dy in wgrad
+    int H, W, P, Q;                    // a result plane; its rows and columns of one phase
+    int stride_h, stride_w;            // phases of the result: (a, b) holds the rows a + stride_h i, columns likewise
+    int band, bands, block;            // rows (of a phase) of a band, of a register block
+    int64_t planes_of_unit;
+    const DepthwiseRuns* runs;  // by phase
+    const int* order;           // of the taps in the runs
+    const void *x, *w, *bias;
+    void* y;
+
+    int64_t units() const { return (planes + planes_of_unit - 1) / planes_of_unit * bands; }
+};
+
 struct SimdTable {
     const char* name;        // avx512, avx2 or portable
     int lanes, rows, panel;  // of a register-blocked product
@@ -43,6 +89,14 @@ struct SimdTable {
     // One unit transforms the sums of a block of `rows` outputs, added over `slices` arrays of sums, into w.
     void (*winograd_gradient)(const WinogradJob&, int64_t row_block, int slices, const float* sums);
     int64_t (*winograd_sums)(const WinogradJob&);  // floats of one slice
+
+    // fwd and dgrad: a band of some planes. Scratch is zero before its first unit.
+    void (*depthwise_unit)(const DepthwiseJob&, int64_t unit, float* scratch);
+    int64_t (*depthwise_scratch)(const DepthwiseJob&);  // floats
+    // wgrad: sums (results, taps) of one channel over the images [first, last); y is dy.
+    void (*depthwise_gradient)(const DepthwiseJob&, int64_t channel, int64_t first, int64_t last, float* sums,
+                               float* scratch);
+    int64_t (*depthwise_gradient_scratch)(const DepthwiseJob&);
 };
 
 // The table of the widest instruction set that this CPU has, or of the one that set_isa chose.
