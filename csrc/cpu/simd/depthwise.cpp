@@ -26,7 +26,7 @@ template <int rows, int length>
 INLINE void add_run(Vec (&sum)[rows], const float* in, int64_t step, const float* taps) {
 #pragma GCC unroll 16
     for (int i = 0; i < rows + length - 1; ++i) {
-        const Vec pixels = load(in + i * step);
+        const Vec pixels = in_register(load(in + i * step));
 #pragma GCC unroll 8
         for (int r = 0; r < length; ++r)
             if (i - r >= 0 && i - r < rows) sum[i - r] += pixels * taps[r];
@@ -44,12 +44,12 @@ INLINE void add_runs(Vec (&sum)[rows], const DepthwiseRuns& phase, const float* 
 template <int rows, class Put>
 INLINE void correlate(const DepthwiseJob& job, const DepthwiseRuns& phase, const float* pixels, const float* taps,
                       int64_t count, const Put& put) {
-    const int64_t step = job.source.row_step * job.source.pitch;
-    for (int64_t p = 0; p < count; p += rows)
-        for (int64_t q = 0; q < job.Q; q += kLanes) {
-            const int64_t column = most(0, least(q, job.Q - kLanes));
+    const int64_t step = job.source.row_step * job.source.pitch, columns = job.Q, last = most(0, columns - kLanes);
+    for (int64_t p = 0; p < count; p += rows, pixels += rows * step)
+        for (int64_t q = 0; q < columns; q += kLanes) {
+            const int64_t column = least(q, last);
             Vec sum[rows] = {};
-            add_runs<rows, kLongestRun>(sum, phase, pixels + p * step + column, step, taps);
+            add_runs<rows, kLongestRun>(sum, phase, pixels + column, step, taps);
 #pragma GCC unroll 8
             for (int o = 0; o < rows; ++o)
                 if (p + o < count) put(p + o, column, sum[o]);
@@ -62,17 +62,19 @@ INLINE void rows_of_plane(const DepthwiseJob& job, const Layout& layout, const f
     out += first * job.stride_h * job.W;
     if (!layout.staged) {
         // A vector of a row shorter than it is stored whole, too, where the rows below will overwrite the rest.
-        const T* end = out + count * job.W;
-        return correlate<rows>(job, job.runs[0], pixels, taps, count, [&](int64_t p, int64_t q, Vec sum) INLINE_LAMBDA {
+        const int64_t width = job.W;
+        const int64_t last_whole = count * width - kLanes;
+        const Vec floor = Vec{} + (job.relu ? 0.0f : -__builtin_inff());
+        return correlate<rows>(job, job.runs[0], pixels, taps, count, [=](int64_t p, int64_t q, Vec sum) INLINE_LAMBDA {
+            T* at = out + (p * width + q);
             sum += bias;
-            if (job.relu) sum = sum < 0 ? Vec{} : sum;
-            T* at = out + p * job.W + q;
+            sum = sum < floor ? floor : sum;  // a NaN stays
             float values[kLanes];
             store(values, sum);
-            if (end - at >= kLanes)
-                copy<kLanes>(at, values, kLanes);
+            if (__builtin_expect(p * width + q <= last_whole, true))
+                copy_piece<kLanes>(at, values);
             else
-                copy<kLanes>(at, values, job.W - q);
+                copy<kLanes>(at, values, width - q);
         });
     }
     for (int a = 0; a < job.stride_h; ++a)

@@ -35,7 +35,7 @@ INLINE void add_products(const DepthwiseJob& job, int64_t rows, const float* x, 
             for (int o = 0; o < kDown; ++o) gradient[o] = load(dy + o * pitch + q);
 #pragma GCC unroll 16
             for (int i = 0; i < kDown + length - 1; ++i) {
-                const Vec pixels = load(x + i * step + q);
+                const Vec pixels = in_register(load(x + i * step + q));
 #pragma GCC unroll 8
                 for (int r = 0; r < length; ++r)
                     if (i - r >= 0 && i - r < kDown) sum[r][(i - r) % chains] += pixels * gradient[i - r];

@@ -26,6 +26,14 @@ typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_
 INLINE Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 INLINE void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 
+// The same value, loaded once: a compiler would rather load it again for each product that takes it from memory.
+INLINE Vec in_register(Vec v) {
+#ifdef __x86_64__
+    asm("" : "+v"(v));
+#endif
+    return v;
+}
+
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
