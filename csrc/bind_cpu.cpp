@@ -13,7 +13,7 @@ namespace {
 
 template <class... Args>
 auto with_stream(void (*function)(Args...)) {
-    return [function](Args... args, Address /*stream*/) { function(args...); };
+    return [function](std::decay_t<Args>... args, Address /*stream*/) { function(args...); };
 }
 
 }  // namespace
@@ -30,13 +30,18 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_im2col_dgrad", with_stream(conv_im2col_dgrad), nogil());
     m.def("conv_im2col_wgrad", with_stream(conv_im2col_wgrad), nogil());
     m.def("conv_im2col_workspace", &conv_im2col_workspace, nogil());
+    m.def("conv_winograd2_filters_bytes", &conv_winograd_filters_bytes<2>, nogil());
+    m.def("conv_winograd2_filters", with_stream(conv_winograd_filters<2>), nogil());
+    m.def("conv_winograd2_workspace", &conv_winograd_workspace<2>, nogil());
     m.def("conv_winograd2_fwd", with_stream(conv_winograd_fwd<2>), nogil());
     m.def("conv_winograd2_dgrad", with_stream(conv_winograd_dgrad<2>), nogil());
     m.def("conv_winograd2_wgrad", with_stream(conv_winograd_wgrad<2>), nogil());
+    m.def("conv_winograd4_filters_bytes", &conv_winograd_filters_bytes<4>, nogil());
+    m.def("conv_winograd4_filters", with_stream(conv_winograd_filters<4>), nogil());
+    m.def("conv_winograd4_workspace", &conv_winograd_workspace<4>, nogil());
     m.def("conv_winograd4_fwd", with_stream(conv_winograd_fwd<4>), nogil());
     m.def("conv_winograd4_dgrad", with_stream(conv_winograd_dgrad<4>), nogil());
     m.def("conv_winograd4_wgrad", with_stream(conv_winograd_wgrad<4>), nogil());
-    m.def("conv_winograd_workspace", &conv_winograd_workspace, nogil());
     m.def("conv_depthwise_fwd", with_stream(conv_depthwise_fwd), nogil());
     m.def("conv_depthwise_dgrad", with_stream(conv_depthwise_dgrad), nogil());
     m.def("conv_depthwise_wgrad", with_stream(conv_depthwise_wgrad), nogil());

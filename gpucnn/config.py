@@ -30,9 +30,25 @@ def _at_least(least):
     return parse
 
 
+def _positive(text):
+    if not float(text) > 0:
+        raise ValueError("takes a positive number")
+    return float(text)
+
+
 SETTINGS = {
+    "cache": Setting(
+        os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "gpucnn"),
+        str,
+        "folder for the times of convolution algorithms; empty: keep none",
+    ),
     "debug": Setting(
         0, _at_least(0), "1: algorithm choices; 2: and time and bytes of each operation; 3: and check finite"
+    ),
+    "deterministic": Setting(False, _switch, "1: no convolution algorithm that may give other bits in another run"),
+    "find": Setting(False, _switch, "1: convolutions time the algorithms for each new shape, and take the fastest"),
+    "max_error": Setting(
+        float("inf"), _positive, "largest error factor of a convolution algorithm, see gpucnn.conv.plan"
     ),
     "num_threads": Setting(None, _at_least(1), "CPU threads of the native kernels (default: the CPUs it may use)"),
     "tf32": Setting(False, _switch, "1: float32 products on CUDA may use TF32 tensor cores (11-bit mantissa)"),
@@ -65,10 +81,13 @@ def get(name):
     return overrides[name] if name in overrides else _from_environment(name)
 
 
+OF_THE_PROCESS = {"cache", "num_threads"}  # read once
+
+
 def _may_be(name, value):
     try:
-        return SETTINGS[name].parse(str(int(value))) == value
-    except (TypeError, ValueError):
+        return SETTINGS[name].parse(str(int(value) if isinstance(value, bool) else value)) == value
+    except ValueError:
         return False
 
 
@@ -80,9 +99,9 @@ def using(**settings):
     ...     get("workspace")
     1048576
     """
-    unknown = settings.keys() - (SETTINGS.keys() - {"num_threads"})
-    if unknown:
-        raise ValueError(f"using: takes {', '.join(SETTINGS.keys() - {'num_threads'})}, but came {', '.join(unknown)}")
+    known = SETTINGS.keys() - OF_THE_PROCESS
+    if unknown := settings.keys() - known:
+        raise ValueError(f"using: takes {', '.join(sorted(known))}, but came {', '.join(unknown)}")
     for name, value in settings.items():
         if not _may_be(name, value):
             raise ValueError(f"using: {name} is set as by its variable ({SETTINGS[name].meaning}), but came {value!r}")

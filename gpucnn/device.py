@@ -37,6 +37,11 @@ def kind_of(array):
     return "cpu" if type(array) is np.ndarray else "cuda"
 
 
+def address(array):
+    """Of its first element."""
+    return array.__array_interface__["data"][0] if type(array) is np.ndarray else array.data.ptr
+
+
 def launch(name, *args):
     """Call the native function ``name`` of the device where the arrays among ``args`` live.
 
@@ -46,10 +51,10 @@ def launch(name, *args):
     values, cuda_array = [], None
     for arg in args:
         if type(arg) is np.ndarray:
-            values.append(arg.__array_interface__["data"][0])
+            values.append(address(arg))
         elif is_array(arg):
             cuda_array = arg
-            values.append(arg.data.ptr)
+            values.append(address(arg))
         else:
             values.append(arg)
             continue
@@ -59,6 +64,23 @@ def launch(name, *args):
         return getattr(native.cpu(), name)(*values, 0)
     with cuda_array.device:
         return getattr(native.cuda(), name)(*values, _cupy().cuda.get_current_stream().ptr)
+
+
+def synchronize(kind):
+    """Wait for the work queued on the current stream of the current GPU; on the CPU there is none."""
+    if kind == "cuda":
+        _cupy().cuda.get_current_stream().synchronize()
+
+
+def cuda_machine():
+    """The current GPU and its driver, in words."""
+    return _describe(_cupy().cuda.runtime.getDevice())
+
+
+@cache
+def _describe(number):
+    runtime = _cupy().cuda.runtime
+    return f"{runtime.getDeviceProperties(number)['name'].decode()} driver {runtime.driverGetVersion()}"
 
 
 def cuda_problem():

@@ -2,7 +2,8 @@
 // simple rather than quick, and one of the two rows that every other one is compared with.
 //
 //   x (N, C, H, W)    w (K, C/groups, R, S)    y (N, K, P, Q); dx, dw, dy alike
-//   fwd reads x, w and writes y;   dgrad reads dy, w and writes dx;   wgrad reads x, dy and writes dw
+//   fwd reads x, w, bias (K,) or null and writes y;   dgrad reads dy, w and writes dx;   wgrad reads x, dy and writes
+//   dw
 //
 // fwd and dgrad: one thread per output element. wgrad: one block per element of dw, whose N P Q products its threads
 // share and then sum in a tree of fixed order. Sums in float32, one rounding, no atomics: the same bits every run.
@@ -13,7 +14,8 @@
 namespace {
 
 template <class T>
-__global__ void direct_fwd_kernel(ConvShape s, const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y) {
+__global__ void direct_fwd_kernel(ConvShape s, const T* __restrict__ x, const T* __restrict__ w,
+                                  const T* __restrict__ bias, bool relu, T* __restrict__ y) {
     const int64_t count = int64_t(s.N) * s.K * s.P * s.Q;
     for (int64_t i = thread_index(); i < count; i += thread_count()) {
         const int64_t q = i % s.Q, p = i / s.Q % s.P, nk = i / s.Q / s.P;
@@ -32,7 +34,8 @@ __global__ void direct_fwd_kernel(ConvShape s, const T* __restrict__ x, const T*
                 }
             }
         }
-        y[i] = static_cast<T>(sum);
+        if (bias) sum += static_cast<Acc>(bias[k]);
+        y[i] = static_cast<T>(relu && sum < 0 ? Acc(0) : sum);
     }
 }
 
@@ -89,13 +92,13 @@ __global__ void direct_wgrad_kernel(ConvShape s, const T* __restrict__ x, const 
 
 }  // namespace
 
-void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, void* y, void*, int64_t,
-                     cudaStream_t stream) {
+void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu,
+                     void* y, void*, int64_t, cudaStream_t stream) {
     if (shape.y_size() == 0) return;
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(direct_fwd_kernel<T>, blocks_for(shape.y_size()), kThreads, 0, stream, shape, static_cast<const T*>(x),
-               static_cast<const T*>(w), static_cast<T*>(y));
+               static_cast<const T*>(w), static_cast<const T*>(bias), relu, static_cast<T*>(y));
     });
     check(cudaGetLastError(), "conv_direct_fwd", shape.text());
 }

@@ -1,9 +1,10 @@
-// Elementwise kernels: a float32 array rounded to another dtype.
+// Elementwise kernels: a float32 array rounded to another dtype; bias and ReLU added to a convolution's output.
 //
-//   in   (count,) float32    read        out   (count,) dtype    written
+//   cast       in (count,) float32 read                       out (count,) dtype written
+//   add_bias   bias (C,) dtype read, or null                  y (N, C, HW) dtype read and written
 //
 // One thread per element. Speed: memory, one read and one write per element.
-// Called by csrc/cuda/conv_im2col.cpp (wgrad, when its float32 sums end in a 16-bit dw).
+// Called by csrc/cuda/conv_im2col.cpp (wgrad, when its float32 sums end in a 16-bit dw; fwd with a bias or ReLU).
 #include "common.cuh"
 
 namespace {
@@ -11,6 +12,14 @@ namespace {
 template <class T>
 __global__ void cast_kernel(int64_t count, const float* __restrict__ in, T* __restrict__ out) {
     for (int64_t i = thread_index(); i < count; i += thread_count()) out[i] = static_cast<T>(in[i]);
+}
+
+template <class T>
+__global__ void add_bias_kernel(int64_t count, int64_t C, int64_t HW, const T* __restrict__ bias, bool relu, T* y) {
+    for (int64_t i = thread_index(); i < count; i += thread_count()) {
+        const Acc value = static_cast<Acc>(y[i]) + (bias ? static_cast<Acc>(bias[i / HW % C]) : Acc(0));
+        y[i] = static_cast<T>(relu && value < 0 ? Acc(0) : value);
+    }
 }
 
 }  // namespace
@@ -22,4 +31,17 @@ void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, c
         launch(cast_kernel<T>, blocks_for(count), kThreads, 0, stream, count, in, static_cast<T*>(out));
     });
     check(cudaGetLastError(), "cast_from_float32", "count " + std::to_string(count));
+}
+
+void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y,
+              cudaStream_t stream) {
+    const int64_t count = N * C * HW;
+    if (count == 0) return;
+    with_dtype(dtype, [&](auto element) {
+        using T = decltype(element);
+        launch(add_bias_kernel<T>, blocks_for(count), kThreads, 0, stream, count, C, HW, static_cast<const T*>(bias),
+               relu, static_cast<T*>(y));
+    });
+    check(cudaGetLastError(), "add_bias",
+          "N " + std::to_string(N) + ", C " + std::to_string(C) + ", HW " + std::to_string(HW));
 }

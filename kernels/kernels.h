@@ -25,8 +25,8 @@ void im2col(const ConvShape& shape, DType dtype, const ColumnBlock& block, const
 // col2im.cu: rows row .. row + rows of dx <- float32 columns that hold every output row touching them; all written
 void col2im(const ConvShape& shape, DType dtype, const ColumnBlock& block, int row, int rows, const float* columns, void* dx, cudaStream_t stream);
 
-// direct.cu: the definition, one sum per output element; the workspace is not used
-void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+// direct.cu: the definition, one sum per output element; the workspace is not used; bias (K,) may be null
+void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_direct_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_direct_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 
@@ -47,6 +47,8 @@ void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW
 
 // elementwise.cu: out <- in, rounded once
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
+// elementwise.cu: y (N, C, HW) <- y + bias (C,), then ReLU if relu; bias may be null
+void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y, cudaStream_t stream);
 
 // architectures.cu: "800,900": the compute capabilities, times 100, that this build holds code for
 const char* built_architectures();

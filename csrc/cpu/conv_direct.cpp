@@ -52,7 +52,7 @@ INLINE int64_t tap_offset(int tap, int dil, int pad) { return int64_t(tap) * dil
 
 // One row of y: (n, k, p) = unit.
 template <class T>
-MULTIVERSION void fwd_row(const ConvShape& s, const T* x, const T* w, T* y, int64_t unit) {
+MULTIVERSION void fwd_row(const ConvShape& s, const T* x, const T* w, const T* bias, bool relu, T* y, int64_t unit) {
     const int64_t n = unit / s.P / s.K, k = unit / s.P % s.K, p = unit % s.P;
     const int64_t Cg = s.Cg();
     const T* image = x + (n * s.C + k / s.Kg() * Cg) * s.H * s.W;
@@ -71,6 +71,10 @@ MULTIVERSION void fwd_row(const ConvShape& s, const T* x, const T* w, T* y, int6
                     add_gathered(sums + (q.lo - q0), image + (c * s.H + h) * s.W + q.lo * int64_t(s.stride_w) + offset,
                                  q.hi - q.lo, s.stride_w, static_cast<Acc<T>>(w[((k * Cg + c) * s.R + r) * s.S + t]));
                 }
+        }
+        if (bias || relu) {
+            const Acc<T> offset = bias ? static_cast<Acc<T>>(bias[k]) : Acc<T>(0);
+            for (int i = 0; i < q1 - q0; ++i) sums[i] = relu && sums[i] + offset < 0 ? Acc<T>(0) : sums[i] + offset;
         }
         round_to(y + unit * s.Q + q0, sums, q1 - q0);
     }
@@ -125,11 +129,13 @@ MULTIVERSION void wgrad_tap(const ConvShape& s, const T* x, const T* dy, T* dw, 
 
 }  // namespace
 
-void conv_direct_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address y, Address, int64_t) {
+void conv_direct_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address bias, bool relu, Address y, Address,
+                     int64_t) {
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         parallel_for(int64_t(s.N) * s.K * s.P, threads_of(s), [&](int64_t unit, int) {
-            fwd_row(s, reinterpret_cast<const T*>(x), reinterpret_cast<const T*>(w), reinterpret_cast<T*>(y), unit);
+            fwd_row(s, reinterpret_cast<const T*>(x), reinterpret_cast<const T*>(w), reinterpret_cast<const T*>(bias),
+                    relu, reinterpret_cast<T*>(y), unit);
         });
     });
 }

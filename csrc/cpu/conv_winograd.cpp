@@ -67,10 +67,7 @@ struct Plan {
         return padded(wgrad ? simd().winograd_products_scratch(job) : simd().winograd_scratch(job));
     }
     int64_t sums() const { return padded(simd().winograd_sums(job)); }
-    int64_t bytes() const {
-        const int64_t shared = wgrad ? groups * slices * sums() : groups * filters();
-        return 64 + 4 * (shared + threads * scratch());
-    }
+    int64_t bytes() const { return 64 + 4 * ((wgrad ? groups * slices * sums() : 0) + threads * scratch()); }
     bool shrink() {
         const int64_t panel = simd().panel;
         if (slices > 1) return slices /= 2, true;
@@ -89,29 +86,27 @@ Plan plan_within(const ConvShape& s, DType dtype, const std::string& direction, 
     return plan;
 }
 
-// The job of group g: all three arrays move on by its channels.
-WinogradJob group_job(const Plan& plan, int g, Address x, Address w, Address y) {
+// The job of group g: all arrays move on by its channels.
+WinogradJob group_job(const Plan& plan, int g, Address x, Address w, Address y, Address bias = 0, bool relu = false) {
     WinogradJob job = plan.job;
     const int64_t size = size_of(job.dtype);
     job.x = reinterpret_cast<const void*>(x + size * g * job.C * job.H * job.W);
     job.w = reinterpret_cast<void*>(w + size * g * job.K * job.C * 9);
     job.y = reinterpret_cast<void*>(y + size * g * job.K * job.P * job.Q);
+    job.bias = bias ? reinterpret_cast<const void*>(bias + size * g * job.K) : nullptr;
+    job.relu = relu;
     return job;
 }
 
 float* aligned(Address workspace) { return reinterpret_cast<float*>((workspace + 63) / 64 * 64); }
 
-void forward(const Plan& plan, Address x, Address w, Address y, Address workspace) {
-    float* filters = aligned(workspace);
-    float* scratch = filters + plan.groups * plan.filters();
-    parallel_for(plan.groups * plan.row_blocks(), plan.threads, [&](int64_t unit, int) {
-        const int g = int(unit / plan.row_blocks());
-        simd().winograd_filters(group_job(plan, g, x, w, y), unit % plan.row_blocks(), filters + g * plan.filters());
-    });
+void forward(const Plan& plan, Address x, Address filters, Address bias, bool relu, Address y, Address workspace) {
+    float* scratch = aligned(workspace);
     const int64_t blocks = plan.job.blocks();
     parallel_for(plan.groups * blocks, plan.threads, [&](int64_t unit, int thread) {
         const int g = int(unit / blocks);
-        simd().winograd_block(group_job(plan, g, x, w, y), unit % blocks, filters + g * plan.filters(),
+        simd().winograd_block(group_job(plan, g, x, 0, y, bias, relu), unit % blocks,
+                              reinterpret_cast<const float*>(filters) + g * plan.filters(),
                               scratch + thread * plan.scratch());
     });
 }
@@ -119,15 +114,31 @@ void forward(const Plan& plan, Address x, Address w, Address y, Address workspac
 }  // namespace
 
 template <int tile>
-void conv_winograd_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address y, Address workspace,
-                       int64_t bytes) {
-    forward(plan_within(s, dtype, "fwd", tile, bytes), x, w, y, workspace);
+int64_t conv_winograd_filters_bytes(const ConvShape& s, DType dtype, const std::string& direction) {
+    const Plan plan(s, dtype, direction, tile);
+    return 4 * plan.groups * plan.filters();
 }
 
 template <int tile>
-void conv_winograd_dgrad(const ConvShape& s, DType dtype, Address dy, Address w, Address dx, Address workspace,
+void conv_winograd_filters(const ConvShape& s, DType dtype, const std::string& direction, Address w, Address filters) {
+    const Plan plan(s, dtype, direction, tile);
+    parallel_for(plan.groups * plan.row_blocks(), threads_for(s.w_size()), [&](int64_t unit, int) {
+        const int g = int(unit / plan.row_blocks());
+        simd().winograd_filters(group_job(plan, g, 0, w, 0), unit % plan.row_blocks(),
+                                reinterpret_cast<float*>(filters) + g * plan.filters());
+    });
+}
+
+template <int tile>
+void conv_winograd_fwd(const ConvShape& s, DType dtype, Address x, Address filters, Address bias, bool relu, Address y,
+                       Address workspace, int64_t bytes) {
+    forward(plan_within(s, dtype, "fwd", tile, bytes), x, filters, bias, relu, y, workspace);
+}
+
+template <int tile>
+void conv_winograd_dgrad(const ConvShape& s, DType dtype, Address dy, Address filters, Address dx, Address workspace,
                          int64_t bytes) {
-    forward(plan_within(s, dtype, "dgrad", tile, bytes), dy, w, dx, workspace);
+    forward(plan_within(s, dtype, "dgrad", tile, bytes), dy, filters, 0, false, dx, workspace);
 }
 
 template <int tile>
@@ -150,17 +161,21 @@ void conv_winograd_wgrad(const ConvShape& s, DType dtype, Address x, Address dy,
     });
 }
 
-std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& s, DType dtype, const std::string& direction,
-                                                    int tile) {
+template <int tile>
+std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& s, DType dtype, const std::string& direction) {
     Plan plan(s, dtype, direction, tile);
     const int64_t best = plan.bytes();
     while (plan.shrink()) continue;
     return {plan.bytes(), best};
 }
 
-template void conv_winograd_fwd<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
-template void conv_winograd_fwd<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
-template void conv_winograd_dgrad<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
-template void conv_winograd_dgrad<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
-template void conv_winograd_wgrad<2>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
-template void conv_winograd_wgrad<4>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);
+#define INSTANTIATE(tile)                                                                                             \
+    template int64_t conv_winograd_filters_bytes<tile>(const ConvShape&, DType, const std::string&);                  \
+    template void conv_winograd_filters<tile>(const ConvShape&, DType, const std::string&, Address, Address);         \
+    template void conv_winograd_fwd<tile>(const ConvShape&, DType, Address, Address, Address, bool, Address, Address, \
+                                          int64_t);                                                                   \
+    template void conv_winograd_dgrad<tile>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);    \
+    template void conv_winograd_wgrad<tile>(const ConvShape&, DType, Address, Address, Address, Address, int64_t);    \
+    template std::pair<int64_t, int64_t> conv_winograd_workspace<tile>(const ConvShape&, DType, const std::string&);
+INSTANTIATE(2)
+INSTANTIATE(4)

@@ -11,24 +11,35 @@
 
 using Address = std::uintptr_t;
 
-// y = x * w,  dx = dy * w,  dw = x * dy.
-void conv_direct_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+// y = x * w,  dx = dy * w,  dw = x * dy. The forward functions end with bias, (K,) in the storage type or 0 for none,
+// and ReLU where relu is true, before the one rounding.
+void conv_direct_fwd(const ConvShape&, DType, Address x, Address w, Address bias, bool relu, Address y,
+                     Address workspace, int64_t bytes);
 void conv_direct_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
 void conv_direct_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
-void conv_im2col_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+void conv_im2col_fwd(const ConvShape&, DType, Address x, Address w, Address bias, bool relu, Address y,
+                     Address workspace, int64_t bytes);
 void conv_im2col_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
 void conv_im2col_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
 // (least, best) workspace in bytes; direction is fwd, dgrad or wgrad.
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape&, DType, const std::string& direction);
 
-// 3x3, stride 1, dilation 1; tile 2 or 4: F(2x2,3x3) or F(4x4,3x3). Not float64.
+// 3x3, stride 1, dilation 1; tile 2 or 4: F(2x2,3x3) or F(4x4,3x3). Not float64. fwd and dgrad take the filters that
+// conv_winograd_filters has transformed for their direction, at a multiple of 64 bytes.
 template <int tile>
-void conv_winograd_fwd(const ConvShape&, DType, Address x, Address w, Address y, Address workspace, int64_t bytes);
+void conv_winograd_filters(const ConvShape&, DType, const std::string& direction, Address w, Address filters);
 template <int tile>
-void conv_winograd_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
+int64_t conv_winograd_filters_bytes(const ConvShape&, DType, const std::string& direction);
+template <int tile>
+void conv_winograd_fwd(const ConvShape&, DType, Address x, Address filters, Address bias, bool relu, Address y,
+                       Address workspace, int64_t bytes);
+template <int tile>
+void conv_winograd_dgrad(const ConvShape&, DType, Address dy, Address filters, Address dx, Address workspace,
+                         int64_t bytes);
 template <int tile>
 void conv_winograd_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
-std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape&, DType, const std::string& direction, int tile);
+template <int tile>
+std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape&, DType, const std::string& direction);
 
 // C / groups = 1. Not float64, nor images beyond 2^20 pixels, with padding, along an axis. fwd adds bias (K,), which
 // may be 0, before the one rounding, and with relu turns what is negative to 0.

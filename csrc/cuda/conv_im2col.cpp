@@ -6,8 +6,8 @@
 //
 // The workspace holds the columns of as many images as fit; of less than one image, when not even one fits: output
 // positions (fwd, wgrad), or channels and then rows of dx (dgrad). So hardly any shape is refused, at any limit.
-// Every output element is rounded once: dgrad's columns are float32, and so is the sum of wgrad over several chunks.
-// A 1x1 filter with stride 1 and no padding reads x itself as its columns.
+// Every output element is rounded once, and once more where fwd adds a bias: dgrad's columns are float32, and so is the
+// sum of wgrad over several chunks. A 1x1 filter with stride 1 and no padding reads x itself as its columns.
 #include <algorithm>
 #include <stdexcept>
 
@@ -129,8 +129,8 @@ std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtyp
     return {std::min(least, best), best};
 }
 
-void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void* w, void* y, void* workspace,
-                     int64_t workspace_bytes, cudaStream_t stream) {
+void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void* w, const void* bias, bool relu,
+                     void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
     require("conv_im2col_fwd", s, dtype, "fwd", workspace_bytes);
     if (s.N == 0) return;
     const int64_t image = int64_t(s.C) * s.H * s.W, out_image = s.K * pixels(s), group_rows = s.Cg() * taps(s);
@@ -163,6 +163,7 @@ void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void*
                      stream, "conv_im2col_fwd", s.text());
         }
     }
+    if (bias || relu) add_bias(dtype, s.N, s.K, pixels(s), bias, relu, y, stream);
 }
 
 void conv_im2col_dgrad(const ConvShape& s, DType dtype, const void* dy, const void* w, void* dx, void* workspace,

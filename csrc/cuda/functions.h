@@ -17,8 +17,8 @@ void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t
           int64_t lda, int64_t stride_a, const void* b, int64_t ldb, int64_t stride_b, void* out, cudaStream_t stream);
 
 // Convolution as im2col and GEMM (conv_im2col.cpp); any workspace of at least `least` bytes will do.
-void conv_im2col_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, void* y, void* workspace,
-                     int64_t workspace_bytes, cudaStream_t stream);
+void conv_im2col_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu,
+                     void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_im2col_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace,
                        int64_t workspace_bytes, cudaStream_t stream);
 void conv_im2col_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,

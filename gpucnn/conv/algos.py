@@ -1,7 +1,7 @@
 """ALGOS: the convolution algorithms, one row each. Tests, accuracy reports and benchmarks iterate over this table."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import native
 from ..device import launch
@@ -12,13 +12,18 @@ from .shape import DIRECTIONS
 class Algo:
     """One way to compute one direction of a convolution.
 
-    run           (shape, dtype, a, b, out, workspace) -> None; arrays as in ConvShape.operands, workspace uint8
+    run           (shape, dtype, a, b, out, workspace, bias=None, relu=False) -> None; arrays as in ConvShape.operands,
+                  workspace uint8. Only fwd takes bias (K,) and relu: out = max(a * b + bias, 0)
     takes         (shape, dtype) -> bool: correct for this shape (not "good" for it)
     workspace     (shape, dtype) -> (least, best) bytes: it works with the first, and has no use for more than the last
-    error         f of the tolerance law: the error is at most f u sqrt(L) (|a| conv |b|), u = 2**-24, L products
+    error         f of the tolerance law: the error is at most f u sqrt(L) (|a| conv |b|), u = 2**-24, L products; about
+                  twice what ``python -m bench.accuracy`` measures, and at least 1
     bound         "element": that holds for each element; "plane": with the largest (|a| conv |b|) of the plane, as
                   transforms spread the error of a large value over its neighbours
     deterministic whether two runs give the same bits
+    filters       (shape, dtype) -> bytes of the transformed filters that run takes for b, at a multiple of 64 bytes;
+                  None: run takes the filters as they are
+    transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
     """
 
     run: Callable
@@ -27,73 +32,60 @@ class Algo:
     error: float
     bound: str = "element"
     deterministic: bool = True
+    filters: Callable | None = None
+    transform: Callable | None = None
 
 
-def _direct(direction):
-    """Every output element is summed on its own, in the order of the definition: the reference meaning."""
-    return Algo(
-        run=lambda shape, dtype, a, b, out, workspace: launch(
-            f"conv_direct_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
-        ),
-        takes=lambda shape, dtype: True,
-        workspace=lambda shape, dtype: (0, 0),
-        error=2.0,
-    )
-
-
-def _im2col(device, direction):
-    """Receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)."""
+def _row(device, direction, name, takes, error, bound="element", transforms=False):
+    """The row of the native functions conv_<name>_<direction>, conv_<name>_workspace and conv_<name>_filters."""
     extension = getattr(native, device)
-    return Algo(
-        run=lambda shape, dtype, a, b, out, workspace: launch(
-            f"conv_im2col_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
-        ),
-        takes=lambda shape, dtype: True,
-        workspace=lambda shape, dtype: extension().conv_im2col_workspace(shape, dtype, direction),
-        error=2.0,
-    )
+
+    def run(shape, dtype, a, b, out, workspace, bias=None, relu=False):
+        ends = (0 if bias is None else bias, relu) if direction == "fwd" else ()
+        launch(f"conv_{name}_{direction}", shape, dtype, a, b, *ends, out, workspace, workspace.nbytes)
+
+    def workspace(shape, dtype):
+        return getattr(extension(), f"conv_{name}_workspace")(shape, dtype, direction)
+
+    def filters(shape, dtype):
+        return getattr(extension(), f"conv_{name}_filters_bytes")(shape, dtype, direction)
+
+    def transform(shape, dtype, b, filters):
+        launch(f"conv_{name}_filters", shape, dtype, direction, b, filters)
+
+    row = Algo(run, takes, workspace if name != "direct" else lambda shape, dtype: (0, 0), error, bound)
+    return replace(row, filters=filters, transform=transform) if transforms else row
 
 
-def _winograd(direction, tile, error):
-    """Winograd's minimal filtering F(tile x tile, 3x3): fewer products, more additions (Lavin & Gray 2016)."""
-    return Algo(
-        run=lambda shape, dtype, a, b, out, workspace: launch(
-            f"conv_winograd{tile}_{direction}", shape, dtype, a, b, out, workspace, workspace.nbytes
-        ),
-        takes=lambda shape, dtype: (
-            (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
-        ),
-        workspace=lambda shape, dtype: native.cpu().conv_winograd_workspace(shape, dtype, direction, tile),
-        error=error,
-        bound="plane",
-    )
+def _any(shape, dtype):
+    return True
 
 
-def _depthwise(direction):
-    """Sums of shifted planes, for one input channel a group: a plane is read once, padded, and stays in cache."""
-    extra = (0, False) if direction == "fwd" else ()  # bias, relu
-    return Algo(
-        run=lambda shape, dtype, a, b, out, workspace: launch(
-            f"conv_depthwise_{direction}", shape, dtype, a, b, *extra, out, workspace, workspace.nbytes
-        ),
-        takes=lambda shape, dtype: (
-            shape.C == shape.groups
-            and max(shape.H + 2 * shape.pad[0], shape.W + 2 * shape.pad[1]) <= 2**20
-            and dtype != "float64"
-        ),
-        workspace=lambda shape, dtype: native.cpu().conv_depthwise_workspace(shape, dtype, direction),
-        error=2.0,
-    )
+def _winograd(shape, dtype):
+    return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
-ALGOS = {
-    (device, direction): {"direct": _direct(direction), "im2col": _im2col(device, direction)}
-    for device in ("cpu", "cuda")
-    for direction in DIRECTIONS
-}
-for direction in DIRECTIONS:
-    ALGOS["cpu", direction] |= {
-        "winograd2": _winograd(direction, 2, 2.0),
-        "winograd4": _winograd(direction, 4, 12.0),
-        "depthwise": _depthwise(direction),
+def _depthwise(shape, dtype):
+    return shape.C == shape.groups and dtype != "float64"
+
+
+def _rows(device, direction):
+    """direct     each output element summed on its own, as the definition says: the reference meaning
+    im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
+    winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
+    depthwise  for one input channel a group: each output summed from shifted rows of pixels, in registers
+    """
+    rows = {
+        "direct": _row(device, direction, "direct", _any, error=2.0),
+        "im2col": _row(device, direction, "im2col", _any, error=2.0),
     }
+    if device == "cpu":
+        transforms = direction != "wgrad"
+        errors = (1.0, 4.0) if transforms else (2.0, 10.0)
+        for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
+            rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
+        rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.0)
+    return rows
+
+
+ALGOS = {(device, direction): _rows(device, direction) for device in ("cpu", "cuda") for direction in DIRECTIONS}

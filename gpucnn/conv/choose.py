@@ -1,99 +1,113 @@
-"""Picks the row of ALGOS, allocates its output and workspace, runs it."""
+"""Which row of ALGOS computes a convolution: forced by name, measured before, or by rule; under limits."""
 
-import sys
-import threading
-
-import numpy as np
+from functools import lru_cache
+from typing import NamedTuple
 
 from .. import config
-from .. import dtype as dtypes
-from ..device import array_module, device_of, kind_of
+from . import find
 from .algos import ALGOS
 
+ALIGNMENT = 64  # bytes, of transformed filters
 
-def run(direction, shape, a, b, *, algorithm="auto"):
-    """One direction of a convolution on bare NumPy or CuPy arrays; returns a new array.
 
-    direction   a                 b                          returns
-    "fwd"       x  (N, C, H, W)   w  (K, C/groups, R, S)     y  (N, K, P, Q)
-    "dgrad"     dy (N, K, P, Q)   w                          dx (N, C, H, W)
-    "wgrad"     x                 dy                         dw (K, C/groups, R, S)
+class Limits(NamedTuple):
+    """What selects before speed does: the settings of the same names.
 
-    a and b are float32, float16, bfloat16 (or float64 on the CPU), both of one dtype and on one device. Sums are in
-    float32 for the 16-bit dtypes, rounded once. Bytes beside the operands stay below the setting ``workspace``.
-    ``algorithm`` is "auto" or a name in ALGOS; a name that cannot do the shape is a ValueError. On CUDA the work
-    is queued on the current CuPy stream.
-
-    >>> import numpy as np
-    >>> from gpucnn.conv import shape_of
-    >>> x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
-    >>> run("fwd", shape_of(x.shape, w.shape), x, w)[0, 0, 0, 0]
-    np.float32(18.0)
+    max_error       rows whose error factor (Algo.error) is larger are left out
+    workspace       bytes beside the operands: transformed filters and workspace
+    deterministic   rows that may give other bits in another run are left out
     """
-    shapes = shape.operands(direction)
-    if a.shape != shapes[0] or b.shape != shapes[1]:
-        raise ValueError(f"conv {direction}: arrays are {shapes[0]} and {shapes[1]}, but came {a.shape} and {b.shape}")
-    if a.dtype != b.dtype or not dtypes.is_float(a.dtype) or device_of(a) != device_of(b):
-        raise TypeError(
-            f"conv {direction}: both arrays have one float dtype and device, but came {a.dtype.name} on {device_of(a)}"
-            f" and {b.dtype.name} on {device_of(b)} ({a.shape}, {b.shape})"
-        )
-    xp, kind = array_module(a), kind_of(a)
-    if kind == "cuda" and a.dtype == dtypes.float64:
-        raise TypeError(f"conv {direction}: float64 is for the CPU, but came arrays on {device_of(a)} ({a.shape})")
-    dtype = "tf32" if kind == "cuda" and a.dtype == dtypes.float32 and config.get("tf32") else a.dtype.name
-    name, workspace = pick(kind, direction, shape, dtype, algorithm)
-    if config.get("debug") >= 1:
-        print(f"gpucnn: conv {direction} {dtype} {shape} -> {name}, workspace {workspace} bytes", file=sys.stderr)
-    out = xp.empty(shapes[2], a.dtype)
-    scratch = _scratch(workspace) if kind == "cpu" else xp.empty(workspace, "uint8")
-    ALGOS[kind, direction][name].run(shape, dtype, xp.ascontiguousarray(a), xp.ascontiguousarray(b), out, scratch)
-    return out
+
+    max_error: float
+    workspace: int
+    deterministic: bool
+
+    @classmethod
+    def now(cls):
+        return cls(*(config.get(name) for name in cls._fields))
 
 
-_kept = threading.local()
+class Candidate(NamedTuple):
+    """One row for one convolution: what it would be given, and why it is left out."""
+
+    name: str
+    filters: int  # bytes of its transformed filters
+    workspace: int  # bytes; the least, if it is excluded
+    error: float
+    bound: str
+    excluded: str | None
 
 
-def _scratch(size):
-    """Workspace on the CPU, kept by each thread for its next convolution: fresh memory costs a page fault a page."""
-    if getattr(_kept, "memory", None) is None or _kept.memory.size < size:
-        _kept.memory = None  # before the larger one is allocated
-        _kept.memory = np.empty(size, np.uint8)
-    return _kept.memory[:size]
+@lru_cache(maxsize=4096)
+def _candidates(kind, direction, shape, dtype, limits, machine):
+    found = []
+    for name, row in ALGOS[kind, direction].items():
+        filters = workspace = 0
+        excluded = None
+        if not row.takes(shape, dtype):
+            excluded = "cannot do this shape"
+        else:
+            if row.filters:
+                filters = row.filters(shape, dtype) + ALIGNMENT
+            workspace, best = row.workspace(shape, dtype)
+            if filters + workspace > limits.workspace:
+                excluded = f"needs {filters + workspace} bytes, more than {limits.workspace}"
+            elif row.error > limits.max_error:
+                excluded = f"has an error factor of {row.error:g}, more than {limits.max_error:g}"
+            elif limits.deterministic and not row.deterministic:
+                excluded = "may give other bits in another run"
+            else:
+                workspace = min(best, limits.workspace - filters)
+        found.append(Candidate(name, filters, workspace, row.error, row.bound, excluded))
+    return tuple(found)
+
+
+def candidates(kind, direction, shape, dtype):
+    """A Candidate for each row of ALGOS, under the limits of now."""
+    return _candidates(kind, direction, shape, dtype, Limits.now(), find.machine(kind))
 
 
 def rule(shape, rows):
-    """The names that "auto" tries, best first. The limits are read off bench/results/conv_cpu.jsonl.
+    """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
-    Winograd pays where both channels and tiles are many: below 16 channels the transforms cost more than they save, and
-    few tiles do not repay transforming the filters. im2col reuses a GEMM as fast as the machine has; direct needs no
-    memory at all.
+    The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
+    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. im2col reuses
+    a GEMM as fast as the machine has; direct needs no memory at all.
     """
-    names = ["im2col", "direct"]
+    best = []
     if min(shape.C, shape.K) >= 16 * shape.groups:
-        for tile, least in ((2, 64), (4, 96)):
-            if f"winograd{tile}" in rows and shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
-                names.insert(0, f"winograd{tile}")
-    return names
+        for tile, least in ((4, 96), (2, 64)):
+            if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
+                best.append(f"winograd{tile}")
+    best += ["im2col", *rows]
+    return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
 
 
-def pick(kind, direction, shape, dtype, algorithm):
-    """(name, workspace bytes) of the row to run, under the workspace limit; a ValueError for a name that cannot."""
-    rows, limit = ALGOS[kind, direction], config.get("workspace")
-    if algorithm == "auto":
-        able = (n for n in rule(shape, rows) if rows[n].takes(shape, dtype))
-        algorithm = next(n for n in able if rows[n].workspace(shape, dtype)[0] <= limit)
-    if algorithm not in rows:
-        raise ValueError(f"conv {direction}: algorithm is auto or one of {', '.join(rows)}, but came {algorithm!r}")
-    row = rows[algorithm]
-    if not row.takes(shape, dtype) or row.workspace(shape, dtype)[0] > limit:
-        able = [n for n, r in rows.items() if r.takes(shape, dtype) and r.workspace(shape, dtype)[0] <= limit]
-        reason = "cannot do this shape"
-        if row.takes(shape, dtype):
-            reason = f"needs {row.workspace(shape, dtype)[0]} bytes, more than {limit}"
-        raise ValueError(
-            f"conv {direction}: the algorithm fits shape and workspace, but {algorithm} {reason};"
-            f" those that can: {', '.join(able)} ({shape})"
-        )
-    _, best = row.workspace(shape, dtype)
-    return algorithm, min(best, limit)
+def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
+    """The Candidate to run, under the limits of now; a ValueError for a name that cannot, or where none can.
+
+    algorithm    "auto": the fastest, if all were measured before, else by rule; "find": the fastest, measured with
+                 time(candidate) -> seconds where it was not before; else a name in ALGOS. With the setting ``find``,
+                 "auto" means "find"
+    """
+    rows = candidates(kind, direction, shape, dtype)
+    able = {c.name: c for c in rows if not c.excluded}
+    if algorithm not in ("auto", "find"):
+        if algorithm not in ALGOS[kind, direction]:
+            names = ", ".join(ALGOS[kind, direction])
+            raise ValueError(f"conv {direction}: algorithm is auto, find or one of {names}, but came {algorithm!r}")
+        if algorithm not in able:
+            (reason,) = (c.excluded for c in rows if c.name == algorithm)
+            raise ValueError(
+                f"conv {direction}: the algorithm fits shape and limits, but {algorithm} {reason};"
+                f" those that can: {', '.join(able) or 'none'} ({shape})"
+            )
+        return able[algorithm]
+    if not able:
+        reasons = "; ".join(f"{c.name} {c.excluded}" for c in rows)
+        raise ValueError(f"conv {direction}: an algorithm is within the limits, but {reasons} ({shape})")
+    if algorithm == "find" or config.get("find"):
+        times = find.measure(kind, direction, shape, dtype, able.values(), time)
+    else:
+        times = find.remembered(kind, direction, shape, dtype, able.values())
+    return able[min(times, key=times.get) if times else next(n for n in rule(shape, list(able)))]

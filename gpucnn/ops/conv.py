@@ -9,14 +9,27 @@ from .reduce import channel_sum
 
 class Conv2d(Function):
     def forward(self, x, weight, *bias):
-        self.save(x if self.needs[1] else None, weight if self.needs[0] else None)
-        y = run("fwd", self.shape, x, weight, algorithm=self.algorithm)
-        if bias:
-            y += bias[0][:, None, None]
+        y = run(
+            "fwd",
+            self.shape,
+            x,
+            weight,
+            bias=bias[0] if bias else None,
+            relu=self.relu,
+            algorithm=self.algorithm,
+            version=None if any(self.needs) else self.version,
+        )
+        self.save(
+            x if self.needs[1] else None,
+            weight if self.needs[0] else None,
+            y > 0 if self.relu and any(self.needs) else None,
+        )
         return y
 
     def backward(self, gy):
-        x, weight = self.saved
+        x, weight, positive = self.saved
+        if positive is not None:
+            gy = gy * positive
         dx = run("dgrad", self.shape, gy, weight, algorithm=self.algorithm) if self.needs[0] else None
         dw = run("wgrad", self.shape, x, gy, algorithm=self.algorithm) if self.needs[1] else None
         if len(self.needs) < 3:
@@ -24,8 +37,8 @@ class Conv2d(Function):
         return dx, dw, channel_sum(gy) if self.needs[2] else None
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
-    """Two-dimensional convolution (cross-correlation: the filter is not flipped).
+def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, relu=False, algorithm="auto"):
+    """Two-dimensional convolution (cross-correlation: the filter is not flipped), and ReLU after it where ``relu``.
 
     x          (N, C, H, W)           float32, float16 or bfloat16 (float64 on the CPU)
     weight     (K, C/groups, R, S)    same dtype and device as x
@@ -33,8 +46,11 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, a
     returns    (N, K, P, Q),          P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1
     stride, padding, dilation         pixels: an int, or (h, w)
 
-    Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto" or a name in ``gpucnn.conv.ALGOS``, used for
-    the gradients too; a name that cannot do this shape is a ValueError.
+    Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto", "find" (the fastest, timed at the first call
+    with this shape) or a name in ``gpucnn.conv.ALGOS``, used for the gradients too; a name that cannot do this shape is
+    a ValueError. ``gpucnn.conv.plan`` shows what there is to choose from. Where no gradient is wanted, a transform of
+    weight may be kept for the next call, until an operation or optimiser of gpucnn changes weight; who writes into the
+    array below it adds 1 to ``weight.version[0]``.
 
     >>> from gpucnn import randn
     >>> conv2d(randn(1, 3, 5, 7), randn(4, 3, 3, 2), stride=(2, 1)).shape
@@ -55,4 +71,4 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, a
         raise ValueError(
             f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
         )
-    return Conv2d.apply(*operands, shape=shape, algorithm=algorithm)
+    return Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])

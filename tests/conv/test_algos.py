@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import gpucnn
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, run
+from gpucnn.conv.choose import ALIGNMENT
 from gpucnn.conv.reference import convolve
 from gpucnn.device import to_device
 from gpucnn.dtype import FLOATS
@@ -32,6 +33,20 @@ def cases_of(device):
         for case, shape in CASES.items()
         if algo.takes(shape, "float32")
     ]
+
+
+def limits(direction, name, shape, dtype):
+    """(least, best) of the setting workspace: transformed filters count, too."""
+    filters = row(direction, name).filters
+    extra = filters(shape, dtype) + ALIGNMENT if filters else 0
+    return tuple(extra + size for size in row(direction, name).workspace(shape, dtype))
+
+
+def aligned(size):
+    """size bytes at a multiple of 64, with 64 guard bytes on either side."""
+    memory = np.full(size + 192, 0xA5, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size + 128]
 
 
 every_case = pytest.mark.parametrize(("direction", "name", "case"), cases_of("cpu"))
@@ -100,7 +115,7 @@ def test_every_workspace_from_the_least_on(direction, name, dtype):
         if not row(direction, name).takes(shape, dtype):
             continue
         a, b = operands(shape, direction, FLOATS[dtype])
-        least, best = row(direction, name).workspace(shape, dtype)
+        least, best = limits(direction, name, shape, dtype)
         assert 0 <= least <= best
         for limit in {least, least + 1, (least + best) // 2, max(best - 1, least), best, 2 * best}:
             with gpucnn.using(workspace=limit):
@@ -120,7 +135,13 @@ def test_writes_nothing_but_its_output_and_workspace(direction, name):
             guarded = np.full(size + 128, 0xA5, np.uint8)
             memory = np.full(np.prod(shape.operands(direction)[2]) + 128, np.nan, FLOATS[dtype])
             out = memory[64:-64].reshape(shape.operands(direction)[2])
-            row(direction, name).run(shape, dtype, a, b, out, guarded[64 : 64 + size])
+            filters = b
+            if row(direction, name).transform:
+                filters = aligned(row(direction, name).filters(shape, dtype))
+                row(direction, name).transform(shape, dtype, b, filters[64:-64])
+                assert (filters[:64] == 0xA5).all() and (filters[-64:] == 0xA5).all()
+                filters = filters[64:-64]
+            row(direction, name).run(shape, dtype, a, filters, out, guarded[64 : 64 + size])
             check(direction, name, shape, a, b, out)
             assert np.isnan(memory[:64]).all() and np.isnan(memory[-64:]).all()
             assert (guarded[:64] == 0xA5).all() and (guarded[64 + size :] == 0xA5).all()
@@ -214,6 +235,6 @@ def test_random_shapes(shape, dtype, share):
         if not row(direction, name).takes(shape, dtype):
             continue
         a, b = operands(shape, direction, FLOATS[dtype])
-        least, best = row(direction, name).workspace(shape, dtype)
+        least, best = limits(direction, name, shape, dtype)
         with gpucnn.using(workspace=int(least + share * (best - least))):
             check(direction, name, shape, a, b, run(direction, shape, a, b, algorithm=name))

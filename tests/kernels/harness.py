@@ -63,9 +63,12 @@ class Kernels:
                 assert np.array_equal(after, before), f"{name} changed an input"
         return outputs
 
-    def conv(self, row, direction, shape, dtype, a, b, workspace=None):
-        """One direction of a convolution, with a workspace of this many bytes (by default the best)."""
+    def conv(self, row, direction, shape, dtype, a, b, workspace=None, bias=None, relu=False):
+        """One direction of a convolution, with a workspace of this many bytes (by default the best); fwd may have a
+        bias (K,) and ReLU."""
         if workspace is None:
             workspace = 0 if row == "direct" else self.lib.conv_im2col_workspace(shape, dtype, direction)[1]
         result = Out(shape.operands(direction)[2], a.dtype)
-        return self(f"conv_{row}_{direction}", shape, dtype, a, b, result, Out((workspace,), np.uint8), workspace)[0]
+        ends = (0 if bias is None else bias, relu) if direction == "fwd" else ()
+        memory = Out((workspace,), np.uint8)
+        return self(f"conv_{row}_{direction}", shape, dtype, a, b, *ends, result, memory, workspace)[0]

@@ -17,8 +17,10 @@ struct WinogradJob {
     bool turned;               // the filter is read from its last tap to its first
     int64_t tiles;             // of a block: what is transformed, multiplied and transformed back in cache
     const void* x;
-    void* w;  // wgrad writes it
-    void* y;  // wgrad reads it: dy
+    void* w;           // wgrad writes it
+    void* y;           // wgrad reads it: dy
+    const void* bias;  // (K,) or null
+    bool relu;
 
     int64_t tile_rows() const { return (P + tile - 1) / tile; }
     int64_t tile_columns() const { return (Q + tile - 1) / tile; }

@@ -82,13 +82,18 @@ void block_of(const WinogradJob& job, int64_t block, const float* filters, float
                     false, job.C, filters + p * layout.filter_plane + row_block * job.C * kRows,
                     tiles + p * layout.tile_plane + panel * job.C * kPanel,
                     products + p * layout.product_plane + (row_block * layout.panels + panel) * kRows * kPanel);
+    const Vec zero{};
     for (int64_t k = 0; k < job.K; ++k) {
+        const float offset = job.bias ? static_cast<float>(static_cast<const T*>(job.bias)[k]) : 0.0f;
         for (int64_t t = 0; t < panels * kPanel; t += kLanes) {
             const float* in =
                 products + ((k / kRows * layout.panels + t / kPanel) * kRows + k % kRows) * kPanel + t % kPanel;
-            both_sides<AT, true>(
-                [&](int i, int j) { return load(in + (i * n + j) * layout.product_plane); },
-                [&](int i, int j, Vec value) { store(pixels + (i * m + j) * layout.stride + t, value); });
+            both_sides<AT, true>([&](int i, int j) { return load(in + (i * n + j) * layout.product_plane); },
+                                 [&](int i, int j, Vec value) {
+                                     value += offset;
+                                     if (job.relu) value = value < zero ? zero : value;
+                                     store(pixels + (i * m + j) * layout.stride + t, value);
+                                 });
         }
         for_runs(job, first, count, [&](int64_t image, int64_t row, int64_t column, int64_t at, int64_t length) {
             T* y = static_cast<T*>(job.y) + image * job.y_image + k * job.P * job.Q;

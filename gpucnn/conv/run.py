@@ -1,0 +1,130 @@
+"""Convolution on bare arrays: picks the row of ALGOS, allocates what it needs, runs it."""
+
+import sys
+import threading
+
+import numpy as np
+
+from .. import config, device
+from .. import dtype as dtypes
+from ..device import array_module, device_of, kind_of, to_device
+from . import find
+from .algos import ALGOS
+from .choose import ALIGNMENT, pick
+from .filters import kept_filters
+from .plan import report, survey
+
+
+def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", version=None):
+    """One direction of a convolution on bare NumPy or CuPy arrays; returns a new array.
+
+    direction   a                 b                          returns
+    "fwd"       x  (N, C, H, W)   w  (K, C/groups, R, S)     y  (N, K, P, Q), + bias (K,), then max(., 0) if relu
+    "dgrad"     dy (N, K, P, Q)   w                          dx (N, C, H, W)
+    "wgrad"     x                 dy                         dw (K, C/groups, R, S)
+
+    a, b and bias are float32, float16, bfloat16 (or float64 on the CPU), all of one dtype and on one device. Sums are
+    in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col on CUDA: twice). Bytes beside the
+    operands stay below the setting ``workspace``. ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a
+    name that cannot do the shape is a ValueError. A ``version`` says that w is unchanged since the last call with the
+    same array and version: then its transform, if the row has one, is kept for the next call. On CUDA the work is
+    queued on the current CuPy stream.
+
+    >>> import numpy as np
+    >>> from gpucnn.conv import shape_of
+    >>> x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    >>> run("fwd", shape_of(x.shape, w.shape), x, w)[0, 0, 0, 0]
+    np.float32(18.0)
+    """
+    dtype = _check(direction, shape, a, b, bias, relu)
+    kind, xp = kind_of(a), array_module(a)
+    out = xp.empty(shape.operands(direction)[2], a.dtype)
+    x, w = xp.ascontiguousarray(a), xp.ascontiguousarray(b)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
+
+    def execute(candidate, keep=False):
+        row, operand = ALGOS[kind, direction][candidate.name], w
+        if keep and row.transform:
+            key = (candidate.name, direction, dtype, shape.ints[1:], find.machine(kind))
+            operand = kept_filters(b, version, key, lambda: _transformed(row, shape, dtype, w, candidate, xp.empty))
+            memory = _scratch(xp, candidate.workspace)
+        elif row.transform:
+            memory = _scratch(xp, candidate.filters + candidate.workspace)
+            operand = _transformed(row, shape, dtype, w, candidate, lambda size, _: memory[:size])
+            memory = memory[candidate.filters :]
+        else:
+            memory = _scratch(xp, candidate.workspace)
+        row.run(shape, dtype, x, operand, out, memory, bias, relu)
+
+    choice = pick(kind, direction, shape, dtype, algorithm, lambda c: find.seconds_of(lambda: execute(c), kind))
+    if config.get("debug") >= 1:
+        print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
+    execute(choice, keep=version is not None)
+    return out
+
+
+def plan(shape, *, dtype="float32", device="cpu", direction="fwd", algorithm="auto", **limits):
+    """Which algorithms could compute a convolution, what each costs, and which one would run: a Plan.
+
+    shape        ConvShape                   direction    "fwd", "dgrad" or "wgrad"
+    dtype        "float32", "float16", ...   device       "cpu" or "cuda"
+    algorithm    as for ``run``: "find" times those within the limits (on random arrays) that were not timed before
+    limits       max_error (see Algo.error), workspace (bytes), deterministic (bool); else the settings of now
+
+    >>> from gpucnn.conv import ConvShape
+    >>> small = plan(ConvShape(1, 3, 8, 8, 4, 3, 3), workspace=0)
+    >>> [line.name for line in small.lines if line.excluded is None]
+    ['direct']
+    """
+    with config.using(**limits):
+        if algorithm == "find":
+            rng = np.random.default_rng(0)
+            arrays = (rng.standard_normal(size, np.float32) for size in shape.operands(direction)[:2])
+            a, b = (to_device(array.astype(dtypes.as_dtype(dtype)), device) for array in arrays)
+            run(direction, shape, a, b, algorithm="find")
+        choice = pick(device, direction, shape, dtype, "auto" if algorithm == "find" else algorithm)
+        return survey(device, direction, shape, dtype, choice)
+
+
+def _transformed(row, shape, dtype, w, candidate, empty):
+    """The transformed filters of w, in memory from empty(bytes, dtype), at a multiple of ALIGNMENT."""
+    memory = empty(candidate.filters, np.uint8)
+    start = -device.address(memory) % ALIGNMENT
+    filters = memory[start : start + candidate.filters - ALIGNMENT]
+    row.transform(shape, dtype, w, filters)
+    return filters
+
+
+def _check(direction, shape, a, b, bias, relu):
+    """The dtype's name for native code ("tf32" where float32 may use it), after refusing arrays that do not fit."""
+    shapes = shape.operands(direction)
+    if a.shape != shapes[0] or b.shape != shapes[1]:
+        raise ValueError(f"conv {direction}: arrays are {shapes[0]} and {shapes[1]}, but came {a.shape} and {b.shape}")
+    if a.dtype != b.dtype or not dtypes.is_float(a.dtype) or device_of(a) != device_of(b):
+        raise TypeError(
+            f"conv {direction}: both arrays have one float dtype and device, but came {a.dtype.name} on {device_of(a)}"
+            f" and {b.dtype.name} on {device_of(b)} ({a.shape}, {b.shape})"
+        )
+    if direction != "fwd" and (bias is not None or relu):
+        raise ValueError(f"conv {direction}: bias and relu are of fwd, but came {'relu' if relu else 'a bias'}")
+    if bias is not None and (bias.shape, bias.dtype, device_of(bias)) != ((shape.K,), a.dtype, device_of(a)):
+        raise ValueError(
+            f"conv {direction}: bias is ({shape.K},) {a.dtype.name} on {device_of(a)}, but came"
+            f" {bias.shape} {bias.dtype.name} on {device_of(bias)}"
+        )
+    if kind_of(a) == "cuda" and a.dtype == dtypes.float64:
+        raise TypeError(f"conv {direction}: float64 is for the CPU, but came arrays on {device_of(a)} ({a.shape})")
+    return "tf32" if kind_of(a) == "cuda" and a.dtype == dtypes.float32 and config.get("tf32") else a.dtype.name
+
+
+_memory = threading.local()
+
+
+def _scratch(xp, size):
+    """Workspace. On the CPU each thread keeps it for its next convolution: fresh memory costs a page fault a page."""
+    if xp is not np:
+        return xp.empty(size, "uint8")
+    if getattr(_memory, "kept", None) is None or _memory.kept.size < size:
+        _memory.kept = None  # before the larger one is allocated
+        _memory.kept = np.empty(size, np.uint8)
+    return _memory.kept[:size]
