@@ -41,8 +41,7 @@ void conv_winograd_wgrad(const ConvShape&, DType, Address x, Address dy, Address
 template <int tile>
 std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape&, DType, const std::string& direction);
 
-// C / groups = 1. Not float64, nor images beyond 2^20 pixels, with padding, along an axis. fwd adds bias (K,), which
-// may be 0, before the one rounding, and with relu turns what is negative to 0.
+// C / groups = 1. Not float64.
 void conv_depthwise_fwd(const ConvShape&, DType, Address x, Address w, Address bias, bool relu, Address y,
                         Address workspace, int64_t bytes);
 void conv_depthwise_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);

@@ -29,28 +29,16 @@ struct WinogradJob {
     int planes() const { return (tile + 2) * (tile + 2); }
 };
 
-// A convolution whose groups have one input channel. Source planes are copied, padded and in float, into scratch, where
-// every output is a sum over taps at offsets that do not depend on the output. fwd and wgrad: the source is x, a
-// channel of it meets `results` planes of y. dgrad: the sources are the `sources` planes of dy that make one plane of
-// dx.
-struct DepthwiseWindow {     // a band of a plane as it lies in scratch
-    int height, width;       // of the plane
-    int64_t top, left;       // its pixel that is first in scratch, for the first band
-    int64_t columns;         // read of a row, from left
-    int phases;              // column u lies at [u % phases][u / phases], so that strided taps are neighbours
-    int64_t phase, pitch;    // floats of a phase, of a row
-    int row_step;            // rows from one result row to the next
-    int64_t rows, all_rows;  // read for one result row, held for a band
-    int64_t floats() const { return all_rows * pitch; }
-};
-
-struct DepthwiseRun {  // taps below each other, each a row step after the one above
-    int64_t offset;    // in scratch
-    int first, length;
+// A convolution whose groups have one input channel, as sums of shifted rows. fwd and wgrad: a plane of x, the source,
+// meets `results` planes of y. dgrad: `sources` planes of dy make one plane of dx.
+struct DepthwiseRun {   // taps below each other, each a row step after the one above
+    int source;         // plane among the sources
+    int row, column;    // the first tap's pixel for result (0, 0): in the plane, in the column phase; may lie outside
+    int phase;          // of the columns
+    int first, length;  // taps
 };
 
 constexpr int kLongestRun = 7;
-constexpr int kGradientRows = 4;  // wgrad: rows of dy in registers; divides the rows of a band
 
 struct DepthwiseRuns {  // those that make one phase of the result, the longest first
     const DepthwiseRun* runs;
@@ -59,20 +47,30 @@ struct DepthwiseRuns {  // those that make one phase of the result, the longest 
 
 struct DepthwiseJob {
     DType dtype;
-    int64_t planes;                        // images times channels
-    int channels, sources, results, taps;  // taps of one result plane: R S, times the sources
-    bool relu;
-    DepthwiseWindow source, gradient;  // gradient: dy in wgrad
-    int H, W, P, Q;                    // a result plane; its rows and columns of one phase
-    int stride_h, stride_w;            // phases of the result: (a, b) holds the rows a + stride_h i, columns likewise
-    int band, bands, block;            // rows (of a phase) of a band, of a register block
+    int64_t planes;  // images times channels
+    int channels, sources, results;
+    int taps;           // of one result plane: R S, times the sources
+    int height, width;  // of a source plane
+    int row_step;       // source rows from one result row to the next
+    int phases;         // source columns from one result column to the next: column u is number u / phases of its phase
+    int above, below;   // source rows that result row 0 reads
+    int H, W;           // of a result plane
+    int phases_h, phases_w, stride_h, stride_w;  // result (i stride_h + a, j stride_w + b) is (i, j) of phase (a, b)
+    int P, Q;                                    // rows and columns of a phase of the result
+    int band, block;  // rows of a phase in a band of a plane, in a block that is summed in registers
     int64_t planes_of_unit;
+    bool relu;
     const DepthwiseRuns* runs;  // by phase
     const int* order;           // of the taps in the runs
     const void *x, *w, *bias;
     void* y;
 
-    int64_t units() const { return (planes + planes_of_unit - 1) / planes_of_unit * bands; }
+    int64_t bands() const { return (P + band - 1) / band; }
+    int64_t units() const { return (planes + planes_of_unit - 1) / planes_of_unit * bands(); }
+    int64_t rows() const {  // of the source that a band reads
+        const int64_t all = (band - 1) * int64_t(row_step) + below - above + 1;
+        return all < height ? all : height;
+    }
 };
 
 struct SimdTable {
@@ -92,7 +90,7 @@ struct SimdTable {
     void (*winograd_gradient)(const WinogradJob&, int64_t row_block, int slices, const float* sums);
     int64_t (*winograd_sums)(const WinogradJob&);  // floats of one slice
 
-    // fwd and dgrad: a band of some planes. Scratch is zero before its first unit.
+    // fwd and dgrad: a band of some planes.
     void (*depthwise_unit)(const DepthwiseJob&, int64_t unit, float* scratch);
     int64_t (*depthwise_scratch)(const DepthwiseJob&);  // floats
     // wgrad: sums (results, taps) of one channel over the images [first, last); y is dy.
