@@ -71,6 +71,7 @@ struct Plan {
                 job.below = std::max(job.below, run.row + (run.length - 1) * job.row_step);
             }
         }
+        order.resize(job.taps);  // a plane narrower than the stride lacks phases, and so the taps that only they meet
         job.runs = phases.data();
         job.order = order.data();
         cut();
@@ -93,7 +94,8 @@ struct Plan {
                 const int64_t u = int64_t(t) * s.dil_w - s.pad_w, column = floor_div(u, s.stride_w);
                 std::vector<int> taps;
                 for (int r = r0; r < s.R; r += apart) taps.push_back(r * s.S + t);
-                add_taps(phase, 0, r0 * s.dil_h - s.pad_h, int(column), int(u - column * s.stride_w), taps);
+                add_taps(phase, 0, int(int64_t(r0) * s.dil_h - s.pad_h), int(column), int(u - column * s.stride_w),
+                         taps);
             }
     }
 

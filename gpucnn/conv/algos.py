@@ -66,7 +66,7 @@ def _winograd(shape, dtype):
 
 
 def _depthwise(shape, dtype):
-    return shape.C == shape.groups and dtype != "float64"
+    return shape.groups == shape.C and dtype != "float64"
 
 
 def _rows(device, direction):
