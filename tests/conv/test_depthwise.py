@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gpucnn import native
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, run
+from gpucnn.conv.choose import pick
 from gpucnn.conv.reference import convolve
 from gpucnn.dtype import FLOATS
 from tests.cases import operands
@@ -167,6 +168,13 @@ def test_sixteen_bit_types_sum_in_float32():
     exact = x.astype(np.float64).sum()
     y = compute("fwd", shape, x, w)
     assert abs(float(y.item()) - exact) <= (U_OUT["float16"] + 49 * U_ACC) * exact
+
+
+@every_direction
+def test_auto_takes_it_where_few_filters_share_a_channel(direction):
+    for multiplier, name in ((1, "depthwise"), (2, "depthwise"), (8, "im2col")):
+        shape = ConvShape(2, 6, 11, 12, 6 * multiplier, 3, 3, pad=(1, 1), groups=6)
+        assert pick("cpu", direction, shape, "float32").name == name
 
 
 def test_refusals():
