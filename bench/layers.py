@@ -47,8 +47,13 @@ RESNET50 = [
         *((1024, 14, 256, 1, 1), (512, 14, 512, 3, 2), (512, 7, 512, 3, 1), (512, 7, 2048, 1, 1)),
     )
 ]
+# Of MobileNetV2, MobileNetV3 (5x5) and ConvNeXt (7x7), and one filter as large as RepLKNet's.
 DEPTHWISE = [
-    _layer("depthwise 3x3", 8, 128, 56, 128, 3, groups=128),
-    _layer("depthwise 7x7", 8, 96, 56, 96, 7, groups=96),
+    _layer(f"depthwise {C}x{H} {R}x{R}/{stride}", 8, C, H, C, R, stride, groups=C)
+    for C, H, R, stride in (
+        *((32, 112, 3, 1), (96, 112, 3, 2), (128, 56, 3, 1), (144, 56, 3, 2), (192, 28, 3, 1), (192, 28, 3, 2)),
+        *((384, 14, 3, 1), (576, 14, 3, 2), (960, 7, 3, 1), (72, 56, 5, 2), (120, 28, 5, 1), (672, 14, 5, 2)),
+        *((960, 7, 5, 1), (96, 56, 7, 1), (192, 28, 7, 1), (384, 14, 7, 1), (768, 7, 7, 1), (64, 28, 31, 1)),
+    )
 ]
 LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "resnet50": RESNET50, "depthwise": DEPTHWISE}

@@ -45,6 +45,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_winograd4_fwd", with_stream(conv_winograd_fwd<4>), nogil());
     m.def("conv_winograd4_dgrad", with_stream(conv_winograd_dgrad<4>), nogil());
     m.def("conv_winograd4_wgrad", with_stream(conv_winograd_wgrad<4>), nogil());
+    m.def("conv_depthwise_fwd", with_stream(conv_depthwise_fwd), nogil());
+    m.def("conv_depthwise_dgrad", with_stream(conv_depthwise_dgrad), nogil());
+    m.def("conv_depthwise_wgrad", with_stream(conv_depthwise_wgrad), nogil());
+    m.def("conv_depthwise_workspace", &conv_depthwise_workspace, nogil());
     m.def("isa", [] { return simd().name; });
     m.def("set_isa", &set_isa);
     m.def("gemm", with_stream(gemm), nogil());

@@ -65,10 +65,15 @@ def _winograd(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
+def _depthwise(shape, dtype):
+    return shape.groups == shape.C and dtype != "float64"
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
+    depthwise  for one input channel a group: each output summed from shifted rows of pixels, in registers
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -79,6 +84,7 @@ def _rows(device, direction):
         errors = (1.0, 4.0) if transforms else (2.0, 10.0)
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
+        rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
     return rows
 
 

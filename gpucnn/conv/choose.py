@@ -75,6 +75,10 @@ def rule(shape, rows):
     a GEMM as fast as the machine has; direct needs no memory at all.
     """
     best = []
+    # On one AVX-512 core im2col took 1.3 to 12 times as long as depthwise on the layers of bench's set depthwise, and
+    # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
+    if shape.groups == shape.C and shape.K <= 2 * shape.C:
+        best.append("depthwise")
     if min(shape.C, shape.K) >= 16 * shape.groups:
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:

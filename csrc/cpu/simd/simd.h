@@ -30,6 +30,50 @@ struct WinogradJob {
     int planes() const { return (tile + 2) * (tile + 2); }
 };
 
+// A convolution whose groups have one input channel, as sums of shifted rows. fwd and wgrad: a plane of x, the source,
+// meets `results` planes of y. dgrad: `sources` planes of dy make one plane of dx.
+struct DepthwiseRun {   // taps below each other, each a row step after the one above
+    int source;         // plane among the sources
+    int row, column;    // the first tap's pixel for result (0, 0): in the plane, in the column phase; may lie outside
+    int phase;          // of the columns
+    int first, length;  // taps
+};
+
+constexpr int kLongestRun = 7;
+
+struct DepthwiseRuns {  // those that make one phase of the result, the longest first
+    const DepthwiseRun* runs;
+    int end[kLongestRun + 2];  // runs of length n are [end[n + 1], end[n])
+};
+
+struct DepthwiseJob {
+    DType dtype;
+    int64_t planes;  // images times channels
+    int channels, sources, results;
+    int taps;           // of one result plane: R S, times the sources
+    int height, width;  // of a source plane
+    int row_step;       // source rows from one result row to the next
+    int phases;         // source columns from one result column to the next: column u is number u / phases of its phase
+    int above, below;   // source rows that result row 0 reads
+    int H, W;           // of a result plane
+    int phases_h, phases_w, stride_h, stride_w;  // result (i stride_h + a, j stride_w + b) is (i, j) of phase (a, b)
+    int P, Q;                                    // rows and columns of a phase of the result
+    int band, block;  // rows of a phase in a band of a plane, in a block that is summed in registers
+    int64_t planes_of_unit;
+    bool relu;
+    const DepthwiseRuns* runs;  // by phase
+    const int* order;           // of the taps in the runs
+    const void *x, *w, *bias;
+    void* y;
+
+    int64_t bands() const { return (P + band - 1) / band; }
+    int64_t units() const { return (planes + planes_of_unit - 1) / planes_of_unit * bands(); }
+    int64_t rows() const {  // of the source that a band reads
+        const int64_t all = (band - 1) * int64_t(row_step) + below - above + 1;
+        return all < height ? all : height;
+    }
+};
+
 struct SimdTable {
     const char* name;        // avx512, avx2 or portable
     int lanes, rows, panel;  // of a register-blocked product
@@ -47,6 +91,14 @@ struct SimdTable {
     // One unit transforms the sums of a block of `rows` outputs, added over `slices` arrays of sums, into w.
     void (*winograd_gradient)(const WinogradJob&, int64_t row_block, int slices, const float* sums);
     int64_t (*winograd_sums)(const WinogradJob&);  // floats of one slice
+
+    // fwd and dgrad: a band of some planes.
+    void (*depthwise_unit)(const DepthwiseJob&, int64_t unit, float* scratch);
+    int64_t (*depthwise_scratch)(const DepthwiseJob&);  // floats
+    // wgrad: sums (results, taps) of one channel over the images [first, last); y is dy.
+    void (*depthwise_gradient)(const DepthwiseJob&, int64_t channel, int64_t first, int64_t last, float* sums,
+                               float* scratch);
+    int64_t (*depthwise_gradient_scratch)(const DepthwiseJob&);
 };
 
 // The table of the widest instruction set that this CPU has, or of the one that set_isa chose.

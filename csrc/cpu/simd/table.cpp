@@ -11,6 +11,10 @@ void winograd_products(const WinogradJob&, int64_t, int64_t, float*, float*);
 int64_t winograd_products_scratch(const WinogradJob&);
 void winograd_gradient(const WinogradJob&, int64_t, int, const float*);
 int64_t winograd_sums(const WinogradJob&);
+void depthwise_unit(const DepthwiseJob&, int64_t, float*);
+int64_t depthwise_scratch(const DepthwiseJob&);
+void depthwise_gradient(const DepthwiseJob&, int64_t, int64_t, int64_t, float*, float*);
+int64_t depthwise_gradient_scratch(const DepthwiseJob&);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
@@ -25,6 +29,10 @@ const SimdTable table = {NAME(GPUCNN_ISA),
                          winograd_products,
                          winograd_products_scratch,
                          winograd_gradient,
-                         winograd_sums};
+                         winograd_sums,
+                         depthwise_unit,
+                         depthwise_scratch,
+                         depthwise_gradient,
+                         depthwise_gradient_scratch};
 
 }  // namespace GPUCNN_ISA

@@ -9,6 +9,10 @@
 
 #include "element.h"
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -28,6 +32,42 @@ INLINE void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Lanes [begin, end) of a vector: loads give 0 in the others, and neither loads nor stores touch memory there.
+#if defined(__AVX512F__)
+typedef __mmask16 Lanes;
+INLINE Lanes lanes_between(int64_t begin, int64_t end) {
+    return ((1u << most(0, least(end, kLanes))) - 1) >> most(0, least(begin, kLanes)) << most(0, least(begin, kLanes));
+}
+INLINE Vec load(const float* p, Lanes lanes) { return _mm512_maskz_loadu_ps(lanes, p); }
+INLINE void store(float* p, Vec v, Lanes lanes) { _mm512_mask_storeu_ps(p, lanes, v); }
+#elif defined(__AVX2__)
+typedef __m256i Lanes;
+INLINE Lanes lanes_between(int64_t begin, int64_t end) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(most(0, least(begin, kLanes))), lane),
+                               _mm256_cmpgt_epi32(_mm256_set1_epi32(most(0, least(end, kLanes))), lane));
+}
+INLINE Vec load(const float* p, Lanes lanes) { return _mm256_maskload_ps(p, lanes); }
+INLINE void store(float* p, Vec v, Lanes lanes) { _mm256_maskstore_ps(p, lanes, v); }
+#else
+struct Lanes {
+    int64_t begin, end;
+};
+INLINE Lanes lanes_between(int64_t begin, int64_t end) { return {most(0, begin), least(end, kLanes)}; }
+__attribute__((noinline, unused)) Vec load_some(const float* p, Lanes lanes) {
+    Vec v{};
+    for (int64_t l = lanes.begin; l < lanes.end; ++l) v[l] = p[l];
+    return v;
+}
+INLINE Vec load(const float* p, Lanes lanes) {
+    return lanes.begin == 0 && lanes.end == kLanes ? load(p) : load_some(p, lanes);
+}
+INLINE void store(float* p, Vec v, Lanes lanes) {
+    if (lanes.begin == 0 && lanes.end == kLanes) return store(p, v);
+    for (int64_t l = lanes.begin; l < lanes.end; ++l) p[l] = v[l];
+}
+#endif
 
 // out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product. What comes
 // next is fetched ahead: a is mostly read once from beyond L2, b again and again from L2 (a quarter faster there).
