@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from bench.environment import cpu, source
-from bench.layers import LAYERS
+from bench.layers import LAYERS, NETWORKS, layers_of
 from gpucnn import native
 from gpucnn.conv import ALGOS, DIRECTIONS, run
 from gpucnn.conv.choose import pick
@@ -83,7 +83,7 @@ def measure(direction, shape, compare, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS))
+    parser.add_argument("--layers", nargs="+", choices=[*LAYERS, *NETWORKS], default=[*LAYERS, *NETWORKS])
     parser.add_argument("--compare", choices=["torch"])
     parser.add_argument("--seconds", type=float, default=1.0, help="at least, for each layer and direction")
     parser.add_argument("--out", help="append JSON lines to this file")
@@ -92,7 +92,7 @@ def main():
         import torch  # noqa: F401  (first, so that both share its OpenMP as it sets it up)
     about = {**cpu(), **source()}
     for layers in options.layers:
-        for name, shape in LAYERS[layers]:
+        for name, shape in layers_of(layers):
             for direction in DIRECTIONS:
                 times = measure(direction, shape, options.compare, options.seconds)
                 medians = {who: 1e3 * float(np.median(t)) for who, t in times.items()}

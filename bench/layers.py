@@ -1,6 +1,11 @@
 """Convolution layers by network, as (name, ConvShape at a batch size)."""
 
+from functools import cache
+
+from gpucnn import nn
 from gpucnn.conv import ConvShape
+from gpucnn.models import INPUTS, MODELS
+from gpucnn.summary import conv_shapes
 
 
 def _layer(name, N, C, H, K, R, stride=1, groups=1):
@@ -39,15 +44,6 @@ EDGES = [
     _layer("512x4", 8, 512, 4, 512, 3),
     _layer("512x2 batch 64", 64, 512, 2, 512, 3),
 ]
-RESNET50 = [
-    _layer(f"resnet50 {C}x{H} to {K} {R}x{R}/{stride}", 8, C, H, K, R, stride)
-    for C, H, K, R, stride in (
-        *((64, 56, 64, 1, 1), (64, 56, 64, 3, 1), (64, 56, 256, 1, 1), (256, 56, 128, 1, 1), (128, 56, 128, 3, 2)),
-        *((128, 28, 512, 1, 1), (512, 28, 128, 1, 1), (128, 28, 128, 3, 1), (256, 28, 256, 3, 2), (256, 14, 256, 3, 1)),
-        *((1024, 14, 256, 1, 1), (512, 14, 512, 3, 2), (512, 7, 512, 3, 1), (512, 7, 2048, 1, 1)),
-    )
-]
-# Of MobileNetV2, MobileNetV3 (5x5) and ConvNeXt (7x7), and one filter as large as RepLKNet's.
 DEPTHWISE = [
     _layer(f"depthwise {C}x{H} {R}x{R}/{stride}", 8, C, H, C, R, stride, groups=C)
     for C, H, R, stride in (
@@ -56,4 +52,17 @@ DEPTHWISE = [
         *((960, 7, 5, 1), (96, 56, 7, 1), (192, 28, 7, 1), (384, 14, 7, 1), (768, 7, 7, 1), (64, 28, 31, 1)),
     )
 ]
-LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "resnet50": RESNET50, "depthwise": DEPTHWISE}
+LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "depthwise": DEPTHWISE}
+# Networks whose layers are sets, too, and the batch size: as much as a CPU does in about a second.
+NETWORKS = {"alexnet-owt": 16, "overfeat": 16, "vgg-e": 8, "googlenet": 8, "resnet-50": 8}
+
+
+@cache
+def layers_of(name):
+    """The layers of a set; of a network, each shape once."""
+    if name in LAYERS:
+        return LAYERS[name]
+    with nn.init.skip():
+        network = MODELS[name]()
+    shapes = dict.fromkeys(shape for _, shape in conv_shapes(network, INPUTS[name], NETWORKS[name]))
+    return [(f"{name} {s.C}x{s.H} to {s.K} {s.R}x{s.S}/{s.stride[0]}", s) for s in shapes]

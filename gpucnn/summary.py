@@ -1,13 +1,14 @@
 """What a network costs, layer by layer: shapes, activations, parameters, multiply-adds, receptive fields."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from . import nn, ops
 from .autograd import Function
 from .conv import ConvShape
 from .create import zeros
+from .ops.conv import shape_and_surplus
 
 # A layer that can leave its result where its input was: no activations of its own, and no row.
 IN_PLACE = (nn.Dropout, nn.ELU, nn.Flatten, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.Tanh)
@@ -72,9 +73,7 @@ def summarize(network, image):
     >>> [layer.output for layer in summary.layers], summary.total("parameters"), summary.layers[1].field
     ([(3, 32, 32), (10, 32, 32)], 760, Field(size=(5, 5), jump=(1, 1)))
     """
-    parameter = next(iter(network.parameters()), None)
-    place = {} if parameter is None else {"dtype": parameter.dtype, "device": parameter.device}
-    x = zeros(0, *image, **place, requires_grad=True)  # so that the graph says where a value comes from
+    x = _empty(network, image)
     fields, counted = _Fields(x), set()
     layers = [Layer("input", "", tuple(image), _bytes(x), 0, 0, fields.of(x))]
 
@@ -97,6 +96,32 @@ def summarize(network, image):
         network(x)
     every = sum(value.size for value in network.parameters())
     return Summary(tuple(layers), every - sum(layer.parameters for layer in layers))
+
+
+def conv_shapes(network, image, batch=1):
+    """[(path, ConvShape)] of the convolutions that the evaluation of a Module on (C, H, W) images runs, in order.
+
+    >>> conv_shapes(nn.Sequential(nn.Conv2d(3, 10, 5, padding=2)), (3, 32, 32))[0][1].y
+    (1, 10, 32, 32)
+    """
+    found = []
+
+    def called(name, module, inputs, y):
+        if isinstance(module, nn.Conv2d):
+            options = {key: value for key, value in module.options.items() if key != "algorithm"}
+            shape, _ = shape_and_surplus(inputs[0], module.weight, **options)
+            found.append((name, replace(shape, N=batch)))
+
+    with _watched(network, called):
+        network(_empty(network, image))
+    return found
+
+
+def _empty(network, image):
+    """A batch of no images; with a gradient, so that the graph says where a value comes from."""
+    parameter = next(iter(network.parameters()), None)
+    place = {} if parameter is None else {"dtype": parameter.dtype, "device": parameter.device}
+    return zeros(0, *image, **place, requires_grad=True)
 
 
 def _bytes(tensor):

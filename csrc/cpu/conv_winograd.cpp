@@ -1,6 +1,7 @@
 // Winograd convolutions: cuts a 3x3 stride-1 convolution into jobs of simd/winograd*.cpp and runs them on the threads.
 // dgrad is fwd of dy with turned filters and the roles of C and K swapped.
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -159,8 +160,11 @@ void conv_winograd_wgrad(const ConvShape& s, DType dtype, Address x, Address dy,
     const Plan plan = plan_within(s, dtype, "wgrad", tile, bytes);
     float* sums = aligned(workspace);
     float* scratch = sums + plan.groups * plan.slices * plan.sums();
-    const int64_t blocks = plan.job.blocks();
-    const int64_t parts = plan.parts(plan.groups * plan.slices);
+    const int64_t blocks = plan.job.blocks(), parts = plan.parts(plan.groups * plan.slices);
+    if (!blocks) {  // no images: no products make sums
+        std::memset(reinterpret_cast<void*>(dw), 0, size_of(dtype) * s.w_size());
+        return;
+    }
     parallel_for(plan.groups * plan.slices * parts, plan.threads, [&](int64_t unit, int thread) {
         const int64_t part = unit % parts, slice = unit / parts % plan.slices, g = unit / parts / plan.slices;
         simd().winograd_products(part_of(group_job(plan, int(g), x, dw, dy), part, parts), slice * blocks / plan.slices,

@@ -61,6 +61,17 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
     x, weight = as_tensor(x), as_tensor(weight)
     operands = [x, weight] if bias is None else [x, weight, as_tensor(bias)]
     checks.floats("conv2d", *operands)
+    shape, over = shape_and_surplus(x, weight, stride, padding, dilation, groups)
+    if bias is not None and operands[2].shape != (shape.K,):
+        raise ValueError(
+            f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
+        )
+    y = Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])
+    return y[:, :, over[0] :, over[1] :] if any(over) else y
+
+
+def shape_and_surplus(x, weight, stride, padding, dilation, groups):
+    """The ConvShape that conv2d computes, and the (rows, columns) of its result that are left out in front."""
     over = (0, 0)
     if isinstance(padding, str):
         padding, over = _same(padding, weight, stride, dilation)
@@ -72,12 +83,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
         checks.pair(dilation, "conv2d dilation"),
         checks.whole(groups, "conv2d groups"),
     )
-    if bias is not None and operands[2].shape != (shape.K,):
-        raise ValueError(
-            f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
-        )
-    y = Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])
-    return y[:, :, over[0] :, over[1] :] if any(over) else y
+    return shape, over
 
 
 def _same(padding, weight, stride, dilation):

@@ -3,8 +3,11 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gpucnn import native
+from gpucnn.conv import ConvShape, run
 from gpucnn.conv.winograd import FILTERS, header, matrices
 
 HEADER = Path(__file__).parents[2] / "kernels" / "winograd_matrices.h"
@@ -42,3 +45,24 @@ def test_pairs_of_points_agree_up_to_sign(m, r):
 
 def test_native_code_has_these_matrices():
     assert HEADER.read_text() == header()
+
+
+@pytest.mark.parametrize(
+    "shape",  # large enough for seven threads
+    [ConvShape(1, 64, 6, 7, 250, 3, 3, (1, 1)), ConvShape(2, 128, 6, 6, 256, 3, 3, (1, 1), groups=2)],
+)
+@pytest.mark.parametrize("direction", ["fwd", "dgrad", "wgrad"])
+@pytest.mark.parametrize("name", ["winograd2", "winograd4"])
+def test_threads_that_share_tiles_give_the_same_bits(name, direction, shape):
+    """Few tiles: threads beyond their number make parts of the same outputs."""
+    rng, lib = np.random.default_rng(0), native.cpu()
+    a, b = (rng.standard_normal(size, np.float32) for size in shape.operands(direction)[:2])
+    before, found = lib.num_threads(), []
+    try:
+        for threads in (1, 2, 7):
+            lib.set_num_threads(threads)
+            found.append(run(direction, shape, a, b, algorithm=name))
+    finally:
+        lib.set_num_threads(before)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
