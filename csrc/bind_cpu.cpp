@@ -42,6 +42,12 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_winograd4_fwd", with_stream(conv_winograd_fwd<4>), nogil());
     m.def("conv_winograd4_dgrad", with_stream(conv_winograd_dgrad<4>), nogil());
     m.def("conv_winograd4_wgrad", with_stream(conv_winograd_wgrad<4>), nogil());
+    m.def("conv_fft_filters_bytes", &conv_fft_filters_bytes, nogil());
+    m.def("conv_fft_filters", with_stream(conv_fft_filters), nogil());
+    m.def("conv_fft_workspace", &conv_fft_workspace, nogil());
+    m.def("conv_fft_fwd", with_stream(conv_fft_fwd), nogil());
+    m.def("conv_fft_dgrad", with_stream(conv_fft_dgrad), nogil());
+    m.def("conv_fft_wgrad", with_stream(conv_fft_wgrad), nogil());
     m.def("isa", [] { return simd().name; });
     m.def("set_isa", &set_isa);
     m.def("gemm", with_stream(gemm), nogil());

@@ -64,10 +64,17 @@ def _winograd(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
+def _fft(shape, dtype):
+    return (
+        (shape.stride, shape.dilation) == ((1, 1), (1, 1)) and max(shape.R, shape.S) <= 128 and dtype != "float64"
+    )
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
+    fft        products of the spectra of overlapping tiles: pays for large filters (Vasilache et al. 2015)
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -77,6 +84,7 @@ def _rows(device, direction):
         for tile, error in ((2, 2.0), (4, 12.0)):
             name = f"winograd{tile}"
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms=direction != "wgrad")
+        rows["fft"] = _row(device, direction, "fft", _fft, 2.0, "plane", transforms=direction != "wgrad")
     return rows
 
 

@@ -11,6 +11,15 @@ void winograd_products(const WinogradJob&, int64_t, int64_t, float*, float*);
 int64_t winograd_products_scratch(const WinogradJob&);
 void winograd_gradient(const WinogradJob&, int64_t, int, const float*);
 int64_t winograd_sums(const WinogradJob&);
+void fft_filters(const FftJob&, int64_t, float*, float*);
+void fft_columns(const FftJob&, int64_t, int64_t, float*, float*);
+void fft_multiply(const FftJob&, int64_t, int64_t, int64_t, int, const float*, float*, float*);
+void fft_outputs(const FftJob&, int64_t, int64_t, const float*, float*);
+FftSizes fft_sizes(const FftJob&);
+void fft_gradient_columns(const FftJob&, int64_t, int64_t, int64_t, float*, float*);
+void fft_gradient_multiply(const FftJob&, int64_t, int64_t, int, const float*, float*, float*);
+void fft_gradient(const FftJob&, int64_t, const float*, float*);
+FftSizes fft_gradient_sizes(const FftJob&);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
@@ -25,6 +34,15 @@ const SimdTable table = {NAME(GPUCNN_ISA),
                          winograd_products,
                          winograd_products_scratch,
                          winograd_gradient,
-                         winograd_sums};
+                         winograd_sums,
+                         fft_filters,
+                         fft_columns,
+                         fft_multiply,
+                         fft_outputs,
+                         fft_sizes,
+                         fft_gradient_columns,
+                         fft_gradient_multiply,
+                         fft_gradient,
+                         fft_gradient_sizes};
 
 }  // namespace GPUCNN_ISA
