@@ -11,7 +11,10 @@
 #include "simd/simd.h"
 #include "threads.h"
 
+#include <chrono>
+#include <cstdio>
 namespace {
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 constexpr int64_t kBlock = 32 << 20;  // bytes of transformed tiles: enough to reuse what is read of the filters
 constexpr int64_t kChunk = 1 << 20;   // bytes of a row of the spectra that a thread keeps in its L2
@@ -98,17 +101,22 @@ void forward(Plan plan, Address x, Address filters, Address bias, bool relu, Add
     auto mine = [&](int thread) { return scratch + thread * padded(sizes.scratch); };
     for (int64_t first = 0, all = job.all_tiles(); first < all; first += job.tiles) {
         const int64_t count = std::min(job.tiles, all - first), chunks = (count + job.chunk - 1) / job.chunk;
+        double t0 = now();
         parallel_for(count * sizes.x_units, plan.threads, [&](int64_t unit, int thread) {
             simd().fft_columns(job, first, unit, block, mine(thread));
         });
+        double t1 = now();
         parallel_for(job.half() * chunks, plan.threads, [&](int64_t unit, int thread) {
             const int64_t begin = unit % chunks * job.chunk;
             simd().fft_multiply(job, first, begin, std::min(begin + job.chunk, count), int(unit / chunks),
                                 reinterpret_cast<const float*>(filters), block, mine(thread));
         });
+        double t2 = now();
         parallel_for(count * sizes.y_units, plan.threads, [&](int64_t unit, int thread) {
             simd().fft_outputs(job, first, unit, block, mine(thread));
         });
+        double t3 = now();
+        if (std::getenv("FFT_TIME")) std::printf("tile %dx%d tiles %ld/%ld chunk %ld: columns %.2f multiply %.2f outputs %.2f\n", job.n_h, job.n_w, (long)count, (long)all, (long)job.chunk, 1e3*(t1-t0), 1e3*(t2-t1), 1e3*(t3-t2));
     }
 }
 
@@ -155,13 +163,19 @@ void conv_fft_wgrad(const ConvShape& s, DType dtype, Address x, Address dy, Addr
     auto mine = [&](int thread) { return scratch + thread * padded(sizes.scratch); };
     for (int64_t first = 0, all = job.all_tiles(); first < all; first += job.tiles) {
         const int64_t count = std::min(job.tiles, all - first);
+        double t0 = now();
         parallel_for(count * (sizes.x_units + sizes.y_units), plan.threads, [&](int64_t unit, int thread) {
             simd().fft_gradient_columns(job, first, count, unit, block, mine(thread));
         });
+        double t1 = now();
         parallel_for(job.half(), plan.threads, [&](int64_t row, int thread) {
             simd().fft_gradient_multiply(job, first, count, int(row), block, sums, mine(thread));
         });
+        double t2 = now();
+        if (std::getenv("FFT_TIME")) std::printf("tile %dx%d tiles %ld/%ld: columns %.2f multiply %.2f\n", job.n_h, job.n_w, (long)count, (long)all, 1e3*(t1-t0), 1e3*(t2-t1));
     }
+    double t3 = now();
+    struct End { double t; ~End() { if (std::getenv("FFT_TIME")) std::printf("gradient %.2f\n", 1e3*(now()-t)); } } end{t3};
     parallel_for(sizes.gradient_units, plan.threads,
                  [&](int64_t unit, int thread) { simd().fft_gradient(job, unit, sums, mine(thread)); });
 }

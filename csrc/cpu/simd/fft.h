@@ -163,6 +163,8 @@ void fft(const In& in, const Out& out) {
     }
 }
 
+constexpr int kLongest = 128;
+
 using Fft = void (*)(const In&, const Out&);
 
 inline Fft fft_of(int n) {
@@ -183,8 +185,8 @@ inline Fft fft_of(int n) {
             return fft<8, 8>;
         case 96:
             return fft<8, 12>;
-        default:
-            return fft<8, 16>;  // 128
+        default:  // kLongest
+            return fft<8, 16>;
     }
 }
 
