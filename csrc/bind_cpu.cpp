@@ -44,6 +44,7 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_winograd4_wgrad", with_stream(conv_winograd_wgrad<4>), nogil());
     m.def("conv_fft_filters_bytes", &conv_fft_filters_bytes, nogil());
     m.def("conv_fft_filters", with_stream(conv_fft_filters), nogil());
+    m.def("conv_fft_tile", &conv_fft_tile, nogil());
     m.def("conv_fft_workspace", &conv_fft_workspace, nogil());
     m.def("conv_fft_fwd", with_stream(conv_fft_fwd), nogil());
     m.def("conv_fft_dgrad", with_stream(conv_fft_dgrad), nogil());

@@ -1,8 +1,10 @@
 // Convolutions by FFT of tiles: picks the size of the tiles, cuts a stride-1 convolution into the jobs of simd/fft*.cpp
 // and runs them on the threads. dgrad is fwd of dy with flipped filters and the roles of C and K swapped.
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cpu.h"
@@ -11,16 +13,13 @@
 #include "simd/simd.h"
 #include "threads.h"
 
-#include <chrono>
-#include <cstdio>
 namespace {
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 constexpr int64_t kBlock = 32 << 20;  // bytes of transformed tiles: enough to reuse what is read of the filters
-constexpr int64_t kChunk = 1 << 20;   // bytes of a row of the spectra that a thread keeps in its L2
-constexpr int64_t kAlignment = 16;    // floats
+constexpr int64_t kChunk = 1 << 20;   // bytes of one row of the spectra of x that a thread has at a time
+constexpr int64_t kRow = 4 << 20;     // the same of x and dy in wgrad
 
-int64_t padded(int64_t floats) { return (floats + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 FftJob job_of(const ConvShape& s, DType dtype, const std::string& direction) {
     if (s.stride_h != 1 || s.stride_w != 1 || s.dil_h != 1 || s.dil_w != 1 || s.R > kLongestFft || s.S > kLongestFft ||
@@ -42,8 +41,7 @@ FftJob job_of(const ConvShape& s, DType dtype, const std::string& direction) {
         job.pad_h = s.pad_h, job.pad_w = s.pad_w;
         job.flipped = true;  // correlation is convolution with the flipped filter
     }
-    const auto [n_h, n_w] = fft_tile(job, direction == "wgrad");
-    job.n_h = n_h, job.n_w = n_w;
+    std::tie(job.n_h, job.n_w) = fft_tile(job, direction == "wgrad");
     return job;
 }
 
@@ -54,16 +52,21 @@ struct Plan {
     int threads;
 
     Plan(const ConvShape& s, DType dtype, const std::string& direction)
-        : job(job_of(s, dtype, direction)), wgrad(direction == "wgrad") {
-        const int64_t column = int64_t(job.n_w) * 8, all = std::max<int64_t>(1, job.all_tiles());
-        job.chunk = std::clamp<int64_t>(kChunk / (job.C * column), 1, all);
+        : job(job_of(s, dtype, direction)), wgrad(direction == "wgrad"), threads(threads_for(s.y_size() * s.Cg())) {
+        const int64_t all = std::max<int64_t>(1, job.all_tiles());
         job.tiles = 1;
-        const int64_t one = 4 * sizes().block;
-        job.tiles = std::clamp<int64_t>(wgrad ? 4 * kChunk / ((job.C + job.K) * column) : kBlock / one, 1, all);
-        job.chunk = std::min(job.chunk, job.tiles);
-        threads = threads_for(s.y_size() * s.Cg());
+        const int64_t one = wgrad ? (job.C + job.K) * column() : 4 * sizes().block;
+        cut(std::clamp<int64_t>((wgrad ? kRow : kBlock) / one, 1, all));
     }
 
+    int64_t column() const { return int64_t(job.n_w) * 8; }  // bytes of a row of one channel's spectrum
+    // Blocks of this many tiles, in chunks that fit L2 and are many enough for the threads.
+    void cut(int64_t tiles) {
+        const int64_t fit = std::max<int64_t>(1, kChunk / (job.C * column()));
+        const int64_t chunks = std::max((tiles + fit - 1) / fit, (8 * int64_t(threads) + job.half() - 1) / job.half());
+        job.tiles = tiles;
+        job.chunk = (tiles + chunks - 1) / chunks;
+    }
     FftSizes sizes() const { return wgrad ? simd().fft_gradient_sizes(job) : simd().fft_sizes(job); }
     int64_t bytes() const {
         const FftSizes need = sizes();
@@ -71,10 +74,8 @@ struct Plan {
     }
     bool shrink() {
         if (threads > 1 && (wgrad || job.tiles == 1)) return threads /= 2, true;
-        if (job.tiles == 1) return false;
-        job.tiles /= 2;
-        job.chunk = std::min(job.chunk, job.tiles);
-        return true;
+        if (job.tiles > 1) return cut(job.tiles / 2), true;
+        return false;
     }
 };
 
@@ -101,22 +102,17 @@ void forward(Plan plan, Address x, Address filters, Address bias, bool relu, Add
     auto mine = [&](int thread) { return scratch + thread * padded(sizes.scratch); };
     for (int64_t first = 0, all = job.all_tiles(); first < all; first += job.tiles) {
         const int64_t count = std::min(job.tiles, all - first), chunks = (count + job.chunk - 1) / job.chunk;
-        double t0 = now();
         parallel_for(count * sizes.x_units, plan.threads, [&](int64_t unit, int thread) {
             simd().fft_columns(job, first, unit, block, mine(thread));
         });
-        double t1 = now();
         parallel_for(job.half() * chunks, plan.threads, [&](int64_t unit, int thread) {
             const int64_t begin = unit % chunks * job.chunk;
             simd().fft_multiply(job, first, begin, std::min(begin + job.chunk, count), int(unit / chunks),
                                 reinterpret_cast<const float*>(filters), block, mine(thread));
         });
-        double t2 = now();
         parallel_for(count * sizes.y_units, plan.threads, [&](int64_t unit, int thread) {
             simd().fft_outputs(job, first, unit, block, mine(thread));
         });
-        double t3 = now();
-        if (std::getenv("FFT_TIME")) std::printf("tile %dx%d tiles %ld/%ld chunk %ld: columns %.2f multiply %.2f outputs %.2f\n", job.n_h, job.n_w, (long)count, (long)all, (long)job.chunk, 1e3*(t1-t0), 1e3*(t2-t1), 1e3*(t3-t2));
     }
 }
 
@@ -150,8 +146,9 @@ void conv_fft_dgrad(const ConvShape& s, DType dtype, Address dy, Address filters
 
 void conv_fft_wgrad(const ConvShape& s, DType dtype, Address x, Address dy, Address dw, Address workspace,
                     int64_t bytes) {
-    if (s.N == 0) return std::fill_n(reinterpret_cast<char*>(dw), s.w_size() * size_of(dtype), 0), void();
     Plan plan = plan_within(s, dtype, "wgrad", bytes);
+    if (s.N == 0) std::memset(reinterpret_cast<void*>(dw), 0, s.w_size() * size_of(dtype));
+    if (s.N == 0) return;
     FftJob& job = plan.job;
     job.x = reinterpret_cast<const void*>(x);
     job.y = reinterpret_cast<void*>(dy);
@@ -163,21 +160,20 @@ void conv_fft_wgrad(const ConvShape& s, DType dtype, Address x, Address dy, Addr
     auto mine = [&](int thread) { return scratch + thread * padded(sizes.scratch); };
     for (int64_t first = 0, all = job.all_tiles(); first < all; first += job.tiles) {
         const int64_t count = std::min(job.tiles, all - first);
-        double t0 = now();
         parallel_for(count * (sizes.x_units + sizes.y_units), plan.threads, [&](int64_t unit, int thread) {
             simd().fft_gradient_columns(job, first, count, unit, block, mine(thread));
         });
-        double t1 = now();
         parallel_for(job.half(), plan.threads, [&](int64_t row, int thread) {
             simd().fft_gradient_multiply(job, first, count, int(row), block, sums, mine(thread));
         });
-        double t2 = now();
-        if (std::getenv("FFT_TIME")) std::printf("tile %dx%d tiles %ld/%ld: columns %.2f multiply %.2f\n", job.n_h, job.n_w, (long)count, (long)all, 1e3*(t1-t0), 1e3*(t2-t1));
     }
-    double t3 = now();
-    struct End { double t; ~End() { if (std::getenv("FFT_TIME")) std::printf("gradient %.2f\n", 1e3*(now()-t)); } } end{t3};
     parallel_for(sizes.gradient_units, plan.threads,
                  [&](int64_t unit, int thread) { simd().fft_gradient(job, unit, sums, mine(thread)); });
+}
+
+std::pair<int, int> conv_fft_tile(const ConvShape& s, DType dtype, const std::string& direction) {
+    const FftJob job = job_of(s, dtype, direction);
+    return {job.n_h, job.n_w};
 }
 
 std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape& s, DType dtype, const std::string& direction) {

@@ -48,6 +48,8 @@ void conv_fft_fwd(const ConvShape&, DType, Address x, Address filters, Address b
                   Address workspace, int64_t bytes);
 void conv_fft_dgrad(const ConvShape&, DType, Address dy, Address filters, Address dx, Address workspace, int64_t bytes);
 void conv_fft_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+// (height, width) of the tiles that are transformed; it follows from the shape, and but for wgrad not from the batch.
+std::pair<int, int> conv_fft_tile(const ConvShape&, DType, const std::string& direction);
 std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape&, DType, const std::string& direction);
 
 // out (batch, M, N) = op(a) op(b), row-major; stride_* elements between matrices, 0 for one shared matrix.

@@ -9,4 +9,4 @@ constexpr int kLongestFft = 128;
 
 // (n_h, n_w) for a job that has everything but these: the fastest by a model of the time. It does not depend on the
 // batch, except for wgrad, nor on threads and workspace.
-std::pair<int, int> fft_tile(const FftJob& job, bool wgrad);
+std::pair<int, int> fft_tile(FftJob job, bool wgrad);
