@@ -102,17 +102,15 @@ void forward(Plan plan, Address x, Address filters, Address bias, bool relu, Add
     auto mine = [&](int thread) { return scratch + thread * padded(sizes.scratch); };
     for (int64_t first = 0, all = job.all_tiles(); first < all; first += job.tiles) {
         const int64_t count = std::min(job.tiles, all - first), chunks = (count + job.chunk - 1) / job.chunk;
-        parallel_for(count * sizes.x_units, plan.threads, [&](int64_t unit, int thread) {
-            simd().fft_columns(job, first, unit, block, mine(thread));
-        });
+        parallel_for(count * sizes.x_units, plan.threads,
+                     [&](int64_t unit, int thread) { simd().fft_columns(job, first, unit, block, mine(thread)); });
         parallel_for(job.half() * chunks, plan.threads, [&](int64_t unit, int thread) {
             const int64_t begin = unit % chunks * job.chunk;
             simd().fft_multiply(job, first, begin, std::min(begin + job.chunk, count), int(unit / chunks),
                                 reinterpret_cast<const float*>(filters), block, mine(thread));
         });
-        parallel_for(count * sizes.y_units, plan.threads, [&](int64_t unit, int thread) {
-            simd().fft_outputs(job, first, unit, block, mine(thread));
-        });
+        parallel_for(count * sizes.y_units, plan.threads,
+                     [&](int64_t unit, int thread) { simd().fft_outputs(job, first, unit, block, mine(thread)); });
     }
 }
 

@@ -7,8 +7,16 @@
 
 namespace {
 
+// row + bias, then ReLU.
 template <class T>
-void fwd(const FwdPlan& plan, const T* x, const T* w, T* y, Address workspace) {
+void end(const T* bias, bool relu, int64_t count, Acc<T>* row) {
+    if (!bias && !relu) return;
+    const Acc<T> offset = bias ? static_cast<Acc<T>>(*bias) : Acc<T>(0);
+    for (int64_t i = 0; i < count; ++i) row[i] = relu && row[i] + offset < 0 ? Acc<T>(0) : row[i] + offset;
+}
+
+template <class T>
+void fwd(const FwdPlan& plan, const T* x, const T* w, const T* bias, bool relu, T* y, Address workspace) {
     using A = Acc<T>;
     const ConvShape& s = plan.s;
     const Bands bands(s, plan.positions);
@@ -48,29 +56,19 @@ void fwd(const FwdPlan& plan, const T* x, const T* w, T* y, Address workspace) {
                     A* tile = columns + plan.columns();
                     multiply({.M = count, .N = band.size, .K = depth, .lda = depth, .ldb = ld, .ldc = band.size},
                              wide_w + (g * rows + row) * depth, product_of, tile);
-                    for (int64_t k = 0; k < count; ++k)
+                    for (int64_t k = 0; k < count; ++k) {
+                        end(bias ? bias + g * Kg + k0 + row + k : nullptr, relu, band.size, tile + k * band.size);
                         convert(tile + k * band.size, band.size, out + k * plan.plane());
+                    }
                 } else {
                     multiply({.M = count, .N = band.size, .K = depth, .lda = depth, .ldb = ld, .ldc = plan.plane()},
                              w + (g * Kg + k0 + row) * depth, product_of, out);
+                    for (int64_t k = 0; k < count; ++k)
+                        end(bias ? bias + g * Kg + k0 + row + k : nullptr, relu, band.size, out + k * plan.plane());
                 }
             }
         });
     }
-}
-
-// y + bias, then ReLU.
-template <class T>
-void finish(const ConvShape& s, const T* bias, bool relu, T* y) {
-    const int64_t plane = int64_t(s.P) * s.Q;
-    parallel_for(int64_t(s.N) * s.K, threads_for(s.y_size() / 4), [&](int64_t unit, int) {
-        const Acc<T> offset = bias ? static_cast<Acc<T>>(bias[unit % s.K]) : Acc<T>(0);
-        T* out = y + unit * plane;
-        for (int64_t i = 0; i < plane; ++i) {
-            const Acc<T> value = static_cast<Acc<T>>(out[i]) + offset;
-            out[i] = static_cast<T>(relu && value < 0 ? Acc<T>(0) : value);
-        }
-    });
 }
 
 }  // namespace
@@ -80,13 +78,17 @@ void conv_im2col_fwd(const ConvShape& s, DType dtype, Address x, Address w, Addr
     const int64_t depth = int64_t(s.C) * s.R * s.S;
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        if (is_fully_connected(s)) {
-            gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
-        } else {
-            const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
-            fwd(plan, reinterpret_cast<const T*>(x), reinterpret_cast<const T*>(w), reinterpret_cast<T*>(y), workspace);
+        const T *b = reinterpret_cast<const T*>(bias), *filters = reinterpret_cast<const T*>(w);
+        T* out = reinterpret_cast<T*>(y);
+        if constexpr (!is_narrow<T>) {
+            if (is_fully_connected(s)) {
+                gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
+                for (int64_t i = 0; i < int64_t(s.N) * s.K; ++i) end(b ? b + i % s.K : nullptr, relu, 1, out + i);
+                return;
+            }
         }
-        if (bias || relu) finish(s, reinterpret_cast<const T*>(bias), relu, reinterpret_cast<T*>(y));
+        const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
+        fwd(plan, reinterpret_cast<const T*>(x), filters, b, relu, out, workspace);
     });
 }
 
@@ -105,7 +107,8 @@ std::pair<int64_t, int64_t> limits(const ConvShape& shape, DType dtype) {
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtype, const std::string& direction) {
     if (direction != "fwd" && direction != "dgrad" && direction != "wgrad")
         throw std::invalid_argument("conv_im2col_workspace: direction is fwd, dgrad or wgrad, but came " + direction);
-    if (is_fully_connected(s)) return {0, 0};
+    const bool narrow = dtype == DType::float16 || dtype == DType::bfloat16;
+    if (is_fully_connected(s) && !(narrow && direction == "fwd")) return {0, 0};
     if (direction == "fwd") return limits<FwdPlan>(s, dtype);
     if (direction == "dgrad") return limits<DgradPlan>(s, dtype);
     return limits<WgradPlan>(s, dtype);

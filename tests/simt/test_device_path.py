@@ -7,10 +7,14 @@ import pytest
 
 import gpucnn as g
 from gpucnn import config, device, native
+from gpucnn.conv import ConvShape, plan
+from gpucnn.conv import run as run_conv
 from gpucnn.training import Options, Training
+from tests.cases import operands
 from tests.kernels.harness import DTYPES
 from tests.ops.table import CASES
 from tests.simt import build, fake_cupy
+from tests.tolerance import check_conv
 
 OWN_TENSORS = {"batch_norm", "cross_entropy", "dropout", "where"}  # make tensors on the CPU, or other random numbers
 ON_DEVICE = [case for case in CASES if case.name not in OWN_TENSORS]
@@ -51,6 +55,16 @@ def test_operation(case, dtype):
     for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
         assert result.dtype == DTYPES[dtype]
         case.agree(result, ref, case.forward + case.gradient)
+
+
+def test_find_and_plan_on_the_device(dtype):
+    """find times every row through the device's own path; plan shows the times."""
+    shape = ConvShape(1, 4, 6, 5, 3, 3, 2, (1, 0))
+    x, w = operands(shape, "fwd", DTYPES[dtype])
+    arrays = [device.to_device(array, "cuda") for array in (x, w)]
+    check_conv("fwd", shape, x, w, device.to_device(run_conv("fwd", shape, *arrays, algorithm="find"), "cpu"))
+    lines = plan(shape, dtype=dtype, device="cuda").lines
+    assert all(line.seconds > 0 for line in lines)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -137,32 +151,54 @@ def test_mixed_devices_are_refused():
         g.conv2d(g.ones(1, 1, 3, 3), g.ones(1, 1, 2, 2, device="cuda"))
 
 
-def lenet_steps(where, dtype, images, labels, optimizer):
+def lenet_steps(where, dtype, images, labels, optimizer, amp=None):
     """The losses of three steps from the same weights, and the weights after them."""
     g.manual_seed(0)
     model = g.models.lenet().to(where).to(dtype)
     optimizer = optimizer(model.parameters())
-    losses = []
+    scaler, losses = g.GradScaler(factor=1024), []  # at 65536 the first steps would be left out
     for _ in range(3):
         optimizer.zero_grad()
-        loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
-        loss.backward()
-        optimizer.step()
+        with g.autocast(amp):
+            loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
+        if amp:
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            g.optim.clip_grad_norm(model.parameters(), 5)
+            assert scaler.step(optimizer)
+            scaler.update()
+        else:
+            loss.backward()
+            optimizer.step()
         losses.append(loss.item())
     return np.concatenate([losses, *(p.numpy().astype(np.float64).ravel() for p in model.parameters())])
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True), lambda p: g.optim.Adam(p, 1e-3)],
-    ids=["sgd", "adam"],
-)
+OPTIMIZERS = {
+    "sgd": lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True),
+    "adam": lambda p: g.optim.Adam(p, 1e-3),
+    "rmsprop": lambda p: g.optim.RMSprop(p, 1e-3, eps=1e-3, momentum=0.5),
+}
+
+
+def distances(dtype, optimizer, amp=None):
+    """How far three steps on the CPU and on the device end from the same steps in float64."""
+    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
+    inputs = images.numpy(), labels.numpy(), OPTIMIZERS[optimizer]
+    ref = lenet_steps("cpu", "float64", *inputs)
+    return [np.linalg.norm(lenet_steps(where, dtype, *inputs, amp) - ref) for where in ("cpu", "cuda")]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_lenet_learns_as_on_the_cpu(optimizer, dtype):
     """Three steps differ from float64 by no more than a few times what the same steps on the CPU do."""
-    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
-    inputs = images.numpy(), labels.numpy(), optimizer
-    ref = lenet_steps("cpu", "float64", *inputs)
-    on_cpu, on_cuda = (np.linalg.norm(lenet_steps(where, dtype, *inputs) - ref) for where in ("cpu", "cuda"))
+    on_cpu, on_cuda = distances(dtype, optimizer)
+    assert on_cuda <= 4 * on_cpu
+
+
+@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
+def test_lenet_learns_in_mixed_precision_as_on_the_cpu(amp):
+    on_cpu, on_cuda = distances("float32", "sgd", amp)
     assert on_cuda <= 4 * on_cpu
 
 

@@ -1,8 +1,9 @@
-// Convolution by FFT of overlapping tiles (overlap-save; Vasilache et al. 2015): y = x * w with products of spectra, which
-// cost n_h n_w / (m_h m_w) complex multiply-adds an output and channel instead of R S.
+// Convolution by FFT of overlapping tiles (overlap-save; Vasilache et al. 2015): y = x * w with products of spectra,
+// which cost n_h n_w / (m_h m_w) complex multiply-adds an output and channel instead of R S.
 //
-// fft_columns, fft_multiply and fft_outputs are the passes over a block of tiles; between them it lies in memory with its
-// columns transformed (fft_layout.h). Correlation is convolution with the flipped filter, whose outputs begin at R - 1.
+// fft_columns, fft_multiply and fft_outputs are the passes over a block of tiles; between them it lies in memory with
+// its columns transformed (fft_layout.h). Correlation is convolution with the flipped filter, whose outputs begin at R
+// - 1.
 #include "fft_layout.h"
 
 namespace {
@@ -173,8 +174,7 @@ void fft_multiply(const FftJob& job, int64_t first, int64_t begin, int64_t end, 
             const Window window(job, layout.out, first + t);
             const float* in = y + (t - begin) * layout.y_tile;
             float* out = block + t * layout.tile + (vector * layout.out.columns - (job.S - 1)) * kPair;
-            fft({in + kLanes, in, kPair, 0, job.n_w},
-                {out + kLanes, out, kPair, job.S - 1, job.S - 1 + window.right});
+            fft({in + kLanes, in, kPair, 0, job.n_w}, {out + kLanes, out, kPair, job.S - 1, job.S - 1 + window.right});
         }
     }
 }
@@ -197,8 +197,8 @@ FftSizes fft_sizes(const FftJob& job) {
     sizes.block = job.half() * layout.row;
     const int64_t taps = vectors(int64_t(job.R) * job.S) * kLanes * kLanes;
     sizes.filter_scratch = taps + layout.unit_channels * job.half() * job.S * kPair;
-    sizes.scratch = most(job.n_h * kRow,
-                         layout.tile_blocks(job.chunk) * job.n_w * layout.x_v + job.chunk * layout.y_tile);
+    sizes.scratch =
+        most(job.n_h * kRow, layout.tile_blocks(job.chunk) * job.n_w * layout.x_v + job.chunk * layout.y_tile);
     return sizes;
 }
 

@@ -1,6 +1,6 @@
-// Complex FFTs of the lengths in kFftLengths, straight-line butterflies on vectors: every lane is a transform of its own,
-// so nothing is shuffled. X_k = sum over j of x_j e^(-2 pi i jk / n), not scaled. The inverse is the same with real and
-// imaginary parts swapped at both ends.
+// Complex FFTs of the lengths in kFftLengths, straight-line butterflies on vectors: every lane is a transform of its
+// own, so nothing is shuffled. X_k = sum over j of x_j e^(-2 pi i jk / n), not scaled. The inverse is the same with
+// real and imaginary parts swapped at both ends.
 #pragma once
 #include <utility>
 
@@ -85,9 +85,8 @@ INLINE void butterfly(Vec* re, Vec* im) {
         });
         repeat<A>([&](auto p) INLINE_LAMBDA {
             butterfly<B>(half_re + p * B, half_im + p * B);
-            repeat<B>([&](auto q) INLINE_LAMBDA {
-                re[p + A * q] = half_re[p * B + q], im[p + A * q] = half_im[p * B + q];
-            });
+            repeat<B>([&](auto q)
+                          INLINE_LAMBDA { re[p + A * q] = half_re[p * B + q], im[p + A * q] = half_im[p * B + q]; });
         });
     }
 }
@@ -154,9 +153,8 @@ void fft(const In& in, const Out& out) {
         }
         for (int p = 0; p < A; ++p) {
             Vec re[B], im[B];
-            repeat<B>([&](auto b) INLINE_LAMBDA {
-                re[b] = load(buffer[p * B + b][0]), im[b] = load(buffer[p * B + b][1]);
-            });
+            repeat<B>([&](auto b)
+                          INLINE_LAMBDA { re[b] = load(buffer[p * B + b][0]), im[b] = load(buffer[p * B + b][1]); });
             butterfly<B>(re, im);
             repeat<B>([&](auto q) INLINE_LAMBDA { put(out, p + A * q, re[q], im[q]); });
         }

@@ -22,13 +22,13 @@ constexpr int64_t kFilterScratch = 512 << 10;                    // bytes of one
 INLINE int64_t vectors(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
 
 struct FftLayout {
-    int64_t x_vectors, y_vectors, group_vectors;             // of channels; y of fwd has whole vectors for each group
-    int64_t filter_channels, filter_v, filter_k, filter_u;   // strides in floats
-    int64_t unit_channels, units_of_vector;                  // of fft_filters
-    int64_t tile, row;                                       // block: strides
-    int64_t dy_tile, dy_row;                                 // wgrad: of the second block, that of dy
-    int64_t sum_vectors, sum_rows, sum_k, sum_u;             // wgrad
-    int64_t x_v, y_tile;                                     // scratch of fft_multiply: strides
+    int64_t x_vectors, y_vectors, group_vectors;            // of channels; y of fwd has whole vectors for each group
+    int64_t filter_channels, filter_v, filter_k, filter_u;  // strides in floats
+    int64_t unit_channels, units_of_vector;                 // of fft_filters
+    int64_t tile, row;                                      // block: strides
+    int64_t dy_tile, dy_row;                                // wgrad: of the second block, that of dy
+    int64_t sum_vectors, sum_rows, sum_k, sum_u;            // wgrad
+    int64_t x_v, y_tile;                                    // scratch of fft_multiply: strides
     Images in, out;
 
     explicit FftLayout(const FftJob& job, bool wgrad) : in(inputs(job)), out(outputs(job)) {
@@ -52,7 +52,7 @@ struct FftLayout {
         dy_row = job.tiles * dy_tile + kPair;
 
         // Vectors of input channels that a group's may lie in; a group need not start with a vector.
-        sum_vectors = job.Cg() % kLanes == 0 ? job.Cg() / kLanes
+        sum_vectors = job.Cg() % kLanes == 0   ? job.Cg() / kLanes
                       : kLanes % job.Cg() == 0 ? 1
                                                : (job.Cg() + kLanes - 2) / kLanes + 1;
         sum_rows = depthwise ? x_vectors : job.K;

@@ -8,8 +8,9 @@
 
 namespace {
 
-constexpr int64_t kPair = 2 * kLanes;             // floats of a complex vector
-constexpr int64_t kRow = (kLanes + 1) * kLanes;   // floats of a row of pixels; odd, so that columns spread over the cache
+constexpr int64_t kPair = 2 * kLanes;  // floats of a complex vector
+constexpr int64_t kRow =
+    (kLanes + 1) * kLanes;  // floats of a row of pixels; odd, so that columns spread over the cache
 
 // What the factors 2 of both operands and the inverse transform multiply a result with.
 INLINE float scale_of(const FftJob& job) { return 0.25f / (static_cast<float>(job.n_h) * static_cast<float>(job.n_w)); }
@@ -21,17 +22,25 @@ struct Images {
 };
 
 INLINE Images inputs(const FftJob& job) {
-    return {job.C, job.H, job.W, int(least(job.n_h, job.P + job.R - 1)), int(least(job.n_w, job.Q + job.S - 1)),
-            job.m_h(), job.m_w(), job.pad_h, job.pad_w};
+    return {job.C,
+            job.H,
+            job.W,
+            int(least(job.n_h, job.P + job.R - 1)),
+            int(least(job.n_w, job.Q + job.S - 1)),
+            job.m_h(),
+            job.m_w(),
+            job.pad_h,
+            job.pad_w};
 }
 
 INLINE Images outputs(const FftJob& job) {
-    return {job.K, job.P, job.Q, int(least(job.m_h(), job.P)), int(least(job.m_w(), job.Q)), job.m_h(), job.m_w(), 0, 0};
+    return {job.K,     job.P, job.Q, int(least(job.m_h(), job.P)), int(least(job.m_w(), job.Q)), job.m_h(),
+            job.m_w(), 0,     0};
 }
 
 // The part of a tile that lies inside its image.
 struct Window {
-    int64_t image, h, w;         // the tile's origin
+    int64_t image, h, w;           // the tile's origin
     int top, bottom, left, right;  // of the tile; right = left where nothing is inside
 
     INLINE Window(const FftJob& job, const Images& in, int64_t tile) {

@@ -98,8 +98,7 @@ void gradient_of(const FftJob& job, const FftLayout& layout, int64_t unit, const
 
 namespace GPUCNN_ISA {
 
-void fft_gradient_columns(const FftJob& job, int64_t first, int64_t count, int64_t unit, float* block,
-                          float* scratch) {
+void fft_gradient_columns(const FftJob& job, int64_t first, int64_t count, int64_t unit, float* block, float* scratch) {
     const FftLayout layout(job, true);
     const bool of_dy = unit >= count * layout.x_vectors;
     if (of_dy) unit -= count * layout.x_vectors, block += job.half() * layout.row;
@@ -123,8 +122,8 @@ void fft_gradient_multiply(const FftJob& job, int64_t first, int64_t count, int 
     float* products = d + layout.y_vectors * vector_size;  // (k, v, pair)
     const int64_t product_k = (job.n_w + 1) * kPair;
     rows_of(job, layout.in, first, count, layout.x_vectors, block + row * layout.row, layout.tile, x);
-    rows_of(job, layout.out, first, count, layout.y_vectors,
-            block + job.half() * layout.row + row * layout.dy_row, layout.dy_tile, d);
+    rows_of(job, layout.out, first, count, layout.y_vectors, block + job.half() * layout.row + row * layout.dy_row,
+            layout.dy_tile, d);
     sums += row * layout.sum_u;
     if (job.depthwise()) {
         for (int64_t vector = 0; vector < layout.x_vectors; ++vector) {
