@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import gpucnn
 from gpucnn import native
-from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, run
+from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, plan, run
 from gpucnn.conv.choose import ALIGNMENT
 from gpucnn.dtype import FLOATS
 from tests.cases import operands
@@ -175,6 +175,19 @@ def test_filters_stay_below_the_default_limit():
             smallest = next(n for n in LENGTHS if n >= size)
             spectrum = 8 * channels**2 * smallest * (smallest // 2 + 1)
             assert row.filters(shape, "float32") <= max(200 * 2**20, 1.2 * spectrum)
+
+
+def test_auto_takes_it_for_large_filters_and_not_for_small_ones():
+    """The ends of the scale, far from the limits of the rule."""
+    for direction in DIRECTIONS:
+
+        def choice(N, C, side, K, size, groups=1, direction=direction):
+            pad = (size // 2, size // 2)
+            return plan(ConvShape(N, C, side, side, K, size, size, pad, groups=groups), direction=direction).choice
+
+        assert choice(4, 64, 56, 64, 11) == choice(8, 128, 28, 128, 7) == choice(2, 64, 64, 64, 31, groups=64) == "fft"
+        others = choice(8, 64, 56, 64, 3), choice(1, 64, 7, 64, 5), choice(8, 3, 112, 16, 5), choice(8, 64, 56, 64, 1)
+        assert "fft" not in others
 
 
 def test_refusals():
