@@ -4,8 +4,7 @@
 
 #include "simd/simd.h"
 
-constexpr int kFftLengths[] = {8, 12, 16, 24, 32, 48, 64, 96, 128};
-constexpr int kLongestFft = 128;
+constexpr int kFftLengths[] = {8, 12, 16, 24, 32, 48, 64, 96, kLongestFft};
 
 // (n_h, n_w) for a job that has everything but these: the fastest by a model of the time. It does not depend on the
 // batch, except for wgrad, nor on threads and workspace.

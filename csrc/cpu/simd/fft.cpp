@@ -42,7 +42,7 @@ void filters_of(const FftJob& job, int64_t unit, float* filters, float* scratch)
         for (int64_t c = 0; c < count; ++c) {
             const float* in = half + c * half_c + u * half_u;
             float* out = filters + u * layout.filter_u + vector * layout.filter_k + (first + c) * kPair;
-            alignas(64) float line[kLongest * kPair];
+            alignas(64) float line[kLongestFft * kPair];
             rows({in, in + kLanes, kPair, 0, job.S}, {line, line + kLanes, kPair, 0, job.n_w});
             for (int v = 0; v < job.n_w; ++v, out += layout.filter_v) {
                 store_past_cache(out, load(line + v * kPair));

@@ -161,8 +161,6 @@ void fft(const In& in, const Out& out) {
     }
 }
 
-constexpr int kLongest = 128;
-
 using Fft = void (*)(const In&, const Out&);
 
 inline Fft fft_of(int n) {
@@ -183,7 +181,7 @@ inline Fft fft_of(int n) {
             return fft<8, 8>;
         case 96:
             return fft<8, 12>;
-        default:  // kLongest
+        default:  // kLongestFft
             return fft<8, 16>;
     }
 }

@@ -106,7 +106,7 @@ INLINE void scatter(Vec* in, T* const* planes, int64_t begin, int64_t end, int64
 // follows. One column alone: b is a, and two is false.
 INLINE void split_columns(int n, Fft fft, const float* a, const float* b, int64_t row, int top, int bottom, bool two,
                           float* out, int64_t stride) {
-    alignas(64) float z[kLongest * kPair];
+    alignas(64) float z[kLongestFft * kPair];
     fft({a, b, row, top, bottom}, {z, z + kLanes, kPair, 0, n});
     for (int u = 0; u <= n / 2; ++u, out += stride) {
         const float *p = z + u * kPair, *q = z + (n - u) % n * kPair;
@@ -123,7 +123,7 @@ INLINE void split_columns(int n, Fft fft, const float* a, const float* b, int64_
 // The inverse: elements [begin, end) of two real columns from their spectra.
 INLINE void join_columns(int n, Fft fft, const float* in, int64_t stride, bool two, float* a, float* b, int64_t row,
                          int begin, int end) {
-    alignas(64) float z[kLongest * kPair];
+    alignas(64) float z[kLongestFft * kPair];
     const int64_t second = two ? kPair : 0;
     for (int u = 0; u <= n / 2; ++u, in += stride) {
         const Vec a_re = load(in), a_im = load(in + kLanes);

@@ -60,7 +60,7 @@ INLINE void rows_of(const FftJob& job, const Images& images, int64_t first, int6
 // Column sums (s, pair) = (or +=, where add) the inverse transform of a product (v, pair).
 INLINE void sum_rows(const FftJob& job, bool add, const float* product, float* sums) {
     const Fft fft = fft_of(job.n_w);
-    alignas(64) float line[kLongest * kPair];
+    alignas(64) float line[kLongestFft * kPair];
     float* out = add ? line : sums;
     fft({product + kLanes, product, kPair, 0, job.n_w}, {out + kLanes, out, kPair, 0, job.S});
     for (int64_t i = 0; add && i < job.S * kPair; i += kLanes) store(sums + i, load(sums + i) + load(line + i));

@@ -29,8 +29,10 @@ struct WinogradJob {
     int planes() const { return (tile + 2) * (tile + 2); }
 };
 
-// A stride-1 convolution by tiles of n_h x n_w pixels that are transformed by FFT. In the form y = x * w: dgrad is written
-// so by its caller. All groups together; strides are in elements.
+constexpr int kLongestFft = 128;
+
+// A stride-1 convolution by tiles of n_h x n_w pixels that are transformed by FFT. In the form y = x * w: dgrad is
+// written so by its caller. All groups together; strides are in elements.
 struct FftJob {
     DType dtype;
     int n_h, n_w;  // of kFftLengths
