@@ -87,7 +87,7 @@ def _fft_pays(direction, shape):
     """Whether the products that the spectra save repay the transforms.
 
     The limits are where one thread of AVX-512 was about as fast as PyTorch's better layout, on 80 layers like those of
-    bench's set large. Beyond them it was up to 4 times as fast at filters of 11x11, 10 times at 21x21, 30 at 31x31.
+    bench's set large.
     """
     C, K, taps = shape.C // shape.groups, shape.K // shape.groups, shape.R * shape.S
     # A filter is transformed once for all its products; and one that is narrow saves little along its short side.
