@@ -52,7 +52,17 @@ DEPTHWISE = [
         *((960, 7, 5, 1), (96, 56, 7, 1), (192, 28, 7, 1), (384, 14, 7, 1), (768, 7, 7, 1), (64, 28, 31, 1)),
     )
 ]
-LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "depthwise": DEPTHWISE}
+# Where FFT pays, and the edges of that: filters of 5x5 with few outputs or channels, images of 3 channels.
+LARGE = [
+    _layer(f"large {C}x{H} to {K} {R}x{R} batch {N}", N, C, H, K, R)
+    for N, C, H, K, R in (
+        *((8, 16, 28, 32, 5), (8, 32, 56, 32, 5), (8, 128, 14, 128, 5), (1, 128, 28, 128, 5), (8, 128, 28, 128, 5)),
+        *((8, 3, 112, 64, 7), (8, 16, 28, 16, 7), (8, 64, 56, 64, 7), (1, 64, 28, 64, 7), (8, 128, 14, 128, 7)),
+        *((4, 3, 112, 64, 11), (4, 64, 112, 3, 11), (4, 64, 56, 64, 11), (1, 128, 14, 128, 11), (8, 128, 28, 128, 11)),
+        *((4, 64, 56, 64, 15), (2, 32, 112, 32, 21), (1, 3, 224, 3, 31)),
+    )
+] + [_layer(f"large depthwise 64x56 {R}x{R}", 4, 64, 56, 64, R, groups=64) for R in (11, 21, 31)]
+LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "depthwise": DEPTHWISE, "large": LARGE}
 # Networks whose layers are sets, too, and the batch size: as much as a CPU does in about a second.
 NETWORKS = {"alexnet-owt": 16, "overfeat": 16, "vgg-e": 8, "googlenet": 8, "resnet-50": 8}
 

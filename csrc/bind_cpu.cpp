@@ -49,6 +49,13 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_depthwise_dgrad", with_stream(conv_depthwise_dgrad), nogil());
     m.def("conv_depthwise_wgrad", with_stream(conv_depthwise_wgrad), nogil());
     m.def("conv_depthwise_workspace", &conv_depthwise_workspace, nogil());
+    m.def("conv_fft_filters_bytes", &conv_fft_filters_bytes, nogil());
+    m.def("conv_fft_filters", with_stream(conv_fft_filters), nogil());
+    m.def("conv_fft_tile", &conv_fft_tile, nogil());
+    m.def("conv_fft_workspace", &conv_fft_workspace, nogil());
+    m.def("conv_fft_fwd", with_stream(conv_fft_fwd), nogil());
+    m.def("conv_fft_dgrad", with_stream(conv_fft_dgrad), nogil());
+    m.def("conv_fft_wgrad", with_stream(conv_fft_wgrad), nogil());
     m.def("isa", [] { return simd().name; });
     m.def("set_isa", &set_isa);
     m.def("gemm", with_stream(gemm), nogil());

@@ -50,6 +50,17 @@ void conv_depthwise_dgrad(const ConvShape&, DType, Address dy, Address w, Addres
 void conv_depthwise_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
 std::pair<int64_t, int64_t> conv_depthwise_workspace(const ConvShape&, DType, const std::string& direction);
 
+// Stride 1, dilation 1, filters up to 128 x 128. Not float64. Filters as above.
+void conv_fft_filters(const ConvShape&, DType, const std::string& direction, Address w, Address filters);
+int64_t conv_fft_filters_bytes(const ConvShape&, DType, const std::string& direction);
+void conv_fft_fwd(const ConvShape&, DType, Address x, Address filters, Address bias, bool relu, Address y,
+                  Address workspace, int64_t bytes);
+void conv_fft_dgrad(const ConvShape&, DType, Address dy, Address filters, Address dx, Address workspace, int64_t bytes);
+void conv_fft_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+// (height, width) of the tiles that are transformed; it follows from the shape, and but for wgrad not from the batch.
+std::pair<int, int> conv_fft_tile(const ConvShape&, DType, const std::string& direction);
+std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape&, DType, const std::string& direction);
+
 // out (batch, M, N) = op(a) op(b), row-major; stride_* elements between matrices, 0 for one shared matrix.
 void gemm(DType, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a, int64_t lda,
           int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out);

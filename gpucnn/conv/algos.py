@@ -69,11 +69,22 @@ def _depthwise(shape, dtype):
     return shape.groups == shape.C and dtype != "float64"
 
 
+def _fft(direction):
+    """A transform rounds as often for few products as for many: sums of fewer than 16 could pass the error factor."""
+
+    def takes(shape, dtype):
+        plain = (shape.stride, shape.dilation) == ((1, 1), (1, 1)) and dtype != "float64"
+        return plain and max(shape.R, shape.S) <= 128 and not 1 <= shape.terms(direction) < 16
+
+    return takes
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
     depthwise  for one input channel a group: each output summed from shifted rows of pixels, in registers
+    fft        products of the spectra of overlapping tiles: pays for large filters (Vasilache et al. 2015)
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -85,6 +96,7 @@ def _rows(device, direction):
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
         rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
+        rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     return rows
 
 

@@ -67,14 +67,14 @@ def candidates(kind, direction, shape, dtype):
     return _candidates(kind, direction, shape, dtype, Limits.now(), find.machine(kind))
 
 
-def rule(shape, rows):
+def rule(direction, shape, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
     The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
-    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. im2col reuses
-    a GEMM as fast as the machine has; direct needs no memory at all.
+    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. For FFT
+    see _fft_pays. im2col reuses a GEMM as fast as the machine has; direct needs no memory at all.
     """
-    best = []
+    best = ["fft"] if _fft_pays(direction, shape) else []
     # On one AVX-512 core im2col took 1.3 to 12 times as long as depthwise on the layers of bench's set depthwise, and
     # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
@@ -85,6 +85,23 @@ def rule(shape, rows):
                 best.append(f"winograd{tile}")
     best += ["im2col", *rows]
     return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
+
+
+def _fft_pays(direction, shape):
+    """Whether the products that the spectra save repay the transforms.
+
+    The limits are where one thread of AVX-512 was about as fast as PyTorch's better layout, on 80 layers like those of
+    bench's set large.
+    """
+    C, K, taps = shape.C // shape.groups, shape.K // shape.groups, shape.R * shape.S
+    # A filter is transformed once for all its products; and one that is narrow saves little along its short side.
+    if min(shape.R, shape.S) < 5 or shape.N * shape.P * shape.Q * taps < 40_000:
+        return False
+    if C == K == 1 and shape.groups >= 16:  # depthwise: one product for each transform
+        return taps >= 400
+    # Products for each value that is transformed. wgrad transforms no filters, but leaves lanes empty where C is small.
+    least = 100 if direction == "wgrad" and min(C, K) >= 8 else 300
+    return taps * C * K >= least * (C + K)
 
 
 def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
@@ -114,4 +131,4 @@ def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
         times = find.measure(kind, direction, shape, dtype, able.values(), time)
     else:
         times = find.remembered(kind, direction, shape, dtype, able.values())
-    return able[min(times, key=times.get) if times else next(n for n in rule(shape, list(able)))]
+    return able[min(times, key=times.get) if times else next(n for n in rule(direction, shape, list(able)))]

@@ -15,6 +15,15 @@ void depthwise_unit(const DepthwiseJob&, int64_t, float*);
 int64_t depthwise_scratch(const DepthwiseJob&);
 void depthwise_gradient(const DepthwiseJob&, int64_t, int64_t, int64_t, float*, float*);
 int64_t depthwise_gradient_scratch(const DepthwiseJob&);
+void fft_filters(const FftJob&, int64_t, float*, float*);
+void fft_columns(const FftJob&, int64_t, int64_t, float*, float*);
+void fft_multiply(const FftJob&, int64_t, int64_t, int64_t, int, const float*, float*, float*);
+void fft_outputs(const FftJob&, int64_t, int64_t, const float*, float*);
+FftSizes fft_sizes(const FftJob&);
+void fft_gradient_columns(const FftJob&, int64_t, int64_t, int64_t, float*, float*);
+void fft_gradient_multiply(const FftJob&, int64_t, int64_t, int, const float*, float*, float*);
+void fft_gradient(const FftJob&, int64_t, const float*, float*);
+FftSizes fft_gradient_sizes(const FftJob&);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
@@ -33,6 +42,15 @@ const SimdTable table = {NAME(GPUCNN_ISA),
                          depthwise_unit,
                          depthwise_scratch,
                          depthwise_gradient,
-                         depthwise_gradient_scratch};
+                         depthwise_gradient_scratch,
+                         fft_filters,
+                         fft_columns,
+                         fft_multiply,
+                         fft_outputs,
+                         fft_sizes,
+                         fft_gradient_columns,
+                         fft_gradient_multiply,
+                         fft_gradient,
+                         fft_gradient_sizes};
 
 }  // namespace GPUCNN_ISA

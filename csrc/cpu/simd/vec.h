@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
+
 #include "element.h"
 
 #ifdef __AVX2__
@@ -29,6 +33,25 @@ typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_
 
 INLINE Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 INLINE void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
+
+// For arrays larger than the caches, written in whole vectors and in an order that has little of a page at a time: a
+// store that reads nothing in first. p is a multiple of the vector's size; end_of_stores comes before others read.
+INLINE void store_past_cache(float* p, Vec v) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(p, v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(p, v);
+#elif defined(__SSE__)
+    _mm_stream_ps(p, v);
+#else
+    store(p, v);
+#endif
+}
+INLINE void end_of_stores() {
+#ifdef __SSE__
+    _mm_sfence();
+#endif
+}
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -69,8 +92,9 @@ INLINE void store(float* p, Vec v, Lanes lanes) {
 }
 #endif
 
-// out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product. What comes
-// next is fetched ahead: a is mostly read once from beyond L2, b again and again from L2 (a quarter faster there).
+// out[kRows][kPanel] = (or +=, where add) sum over i < depth of a[i][row] b[i][column]: the innermost product. What
+// comes next is fetched ahead: a is mostly read once from beyond L2, b again and again from L2 (a quarter faster
+// there).
 INLINE void register_product(bool add, int64_t depth, const float* a, const float* b, float* out) {
     Vec sum[kRows][kVectors] = {};
     for (int r = 0; add && r < kRows; ++r)
