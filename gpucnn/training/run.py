@@ -14,6 +14,7 @@ from ..data import DataLoader, Draws, ImageFolder, ShortSide, class_names, digit
 from ..data.augment import normalise
 from ..data.colour import grey
 from ..device import manual_seed
+from ..dtype import accumulate, as_dtype
 from ..models import INPUTS
 from ..ops import cross_entropy, softmax
 from ..optim import MovingAverage
@@ -151,13 +152,15 @@ def load_trained(path, device="cpu"):
     kept = _kept(path, info)
     with nn.init.skip():
         network = build(kept["recipe"].model, len(kept["classes"]), kept["image"])
-    prefix = "model." if kept["recipe"].average is None else "average.model."
+    prefix, dtype = "model.", kept["recipe"].dtype
+    if kept["recipe"].average is not None:
+        prefix, dtype = "average.model.", accumulate(as_dtype(dtype))
     try:
         network.load_state_dict({key[len(prefix) :]: array for key, array in arrays.items() if key.startswith(prefix)})
     except ValueError as error:
         raise ValueError(f"load_trained: {path}: {error}") from None
     kept |= {name: tuple(kept[name]) for name in ("classes", "image")}
-    return Trained(network.eval().to(device), **kept)
+    return Trained(network.eval().to(device, dtype), **kept)
 
 
 def _kept(path, info):

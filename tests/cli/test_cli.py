@@ -39,7 +39,7 @@ def test_info(run):
 def test_no_command(run):
     code, _, err = run()
     assert code == 2
-    assert err == "gpucnn: the following arguments are required: train | summary | pack | info\n"
+    assert err == "gpucnn: the following arguments are required: train | eval | predict | summary | pack | info\n"
 
 
 def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
@@ -63,8 +63,10 @@ def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
     assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((folder / "checkpoint.json").read_text())
-    assert content["extra"]["epoch"] == 2
-    assert content["extra"]["options"]["data"] == str(small_mnist)
+    assert content["extra"]["training"]["epoch"] == 2
+    assert content["extra"]["run"]["data"] == str(small_mnist)
+    assert content["extra"]["recipe"]["optimizer"]["lr"] == 0.05
+    assert " images/s, " in lines[1] and lines[1].endswith(" MiB") and "top-5" in lines[1]
 
     code, out, _ = run("train", "--data", small_mnist, "--epochs", 1, "--device", "cpu")
     assert code == 0
@@ -131,15 +133,29 @@ def test_a_terminal_gets_a_bar(start, small_mnist):
         (["--epochs", "0"], "argument --epochs: is a whole number from 1 on, but came 0"),
         (["--batch", "1.5"], "argument --batch: invalid count value: '1.5'"),
         (["--seed", "-1"], "argument --seed: is a whole number from 0 on, but came -1"),
-        (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+        (["vgg"], "argument NAME: invalid choice: 'vgg'"),
+        (["--recipe", "vggg"], "recipe: one of alexnet, "),
+        (["--recipe", "vggg.toml"], "vggg.toml: No such file or directory"),
+        (["alphago-policy"], "recipe: alphago-policy has no recipe of its own"),
+        (["vgg-a", "--recipe", "lenet"], "build: vgg-a does not take 1x28x28 images"),
+        (["resnet-50"], "ColourOffset: images are (N, 3, H, W), but came (1, 1, 224, 224)"),
+        (["--test", "x"], "Run: test images go with training images, but came"),
+        (["--workers", "-1"], "argument --workers: is a whole number from 0 on, but came -1"),
         (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
         (["--amp", "float32"], "argument --amp: invalid choice: 'float32'"),
-        (["--amp", "float16", "--dtype", "float16"], "amp: float16 or bfloat16 beside the dtype float32"),
+        (
+            ["--amp", "float16", "--dtype", "float16"],
+            "amp: is mixed precision beside the dtype float32",
+        ),
         (["--device", "tpu"], "but came 'tpu'"),
-        (["--data", "nowhere"], "train-images-idx3-ubyte or train-images-idx3-ubyte.gz is expected in"),
+        (["--data", "nowhere"], "nowhere: No such file or directory"),
         (["--out", "a", "--resume", "b"], "not allowed with"),
         (["--resume", "nowhere"], "nowhere/checkpoint.safetensors: No such file or directory"),
         (["--resume", "x", "--batch", "3"], "--resume keeps the options of the run, but came --batch"),
+        (
+            ["lenet", "--resume", "x", "--recipe", "lenet"],
+            "the options of the run, but came NAME, --recipe",
+        ),
         (["--unknown"], "unrecognized arguments: --unknown"),
     ],
 )

@@ -38,16 +38,8 @@ def test_kill_and_resume_gives_the_uninterrupted_weights(tmp_path, small_mnist, 
     if which == "augmented":
         (tmp_path / "mine.toml").write_text(RECIPE)
         (tmp_path / "cifar").mkdir()
-        given = (
-            "--recipe",
-            "mine.toml",
-            "--data",
-            write_cifar(tmp_path / "cifar", 20, 5),
-            "--workers",
-            2,
-            "--device",
-            "cpu",
-        )
+        data = write_cifar(tmp_path / "cifar", 20, 5)
+        given = ("--recipe", "mine.toml", "--data", data, "--workers", 2, "--device", "cpu")
     assert run("train", *given, "--out", "straight")[0] == 0
     rng = np.random.default_rng(0)
     child = start("train", *given, "--out", "killed")

@@ -73,5 +73,5 @@ def write_folders(folder, classes=("cat", "dog", "eel"), count=4, size=(40, 48))
         for label, name in enumerate(classes):
             (folder / part / name).mkdir(parents=True)
             for i, image in enumerate(random_images(*[(3, *size)] * count, seed=label)):
-                (folder / part / name / f"{i}.png").write_bytes(encoded(image // 4 + 60 * label))
+                (folder / part / name / f"{i}.png").write_bytes(encoded(image // 4 + 60 * label % 192))
     return folder

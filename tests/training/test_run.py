@@ -235,6 +235,20 @@ def test_what_a_checkpoint_gives_back(tmp_path, small_cifar, dropout_net):
         np.testing.assert_allclose(trained.predict(held_out[i][0]), expected[i], rtol=1e-5)
 
 
+@pytest.mark.parametrize("average", ["", "average = 0.9"])
+def test_what_a_checkpoint_in_16_bits_gives_back(tmp_path, small_mnist, average):
+    """The accuracy that training told, in the same dtype."""
+    (tmp_path / "mine.toml").write_text(
+        f'model = "lenet"\nbatch = 50\nepochs = 1\ndtype = "bfloat16"\n{average}\n[optimizer]\nname = "adam"\n'
+    )
+    run = Run(load_recipe(tmp_path / "mine.toml"), small_mnist)
+    row = run.training.fit(1)[0]
+    run.save(tmp_path / "c.safetensors")
+    trained = load_trained(tmp_path / "c.safetensors")
+    found = evaluate(trained.network, trained.loader(data.open_dataset(small_mnist, "test")))
+    assert (found.loss, found.top1) == (row["test_loss"], row["test_accuracy"])
+
+
 def test_images_of_other_sizes_and_colours_are_predicted(tmp_path, small_mnist, small_cifar, dropout_net):
     """A picture twice as large, or coloured grey, is the same picture."""
     for folder in (small_mnist, small_cifar):
