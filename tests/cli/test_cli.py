@@ -9,10 +9,13 @@ import signal
 import struct
 import termios
 
+import numpy as np
 import pytest
 
 import gpucnn
+from gpucnn.checkpoint import read
 from gpucnn.cli import main
+from gpucnn.training import Run
 
 
 def one_line(result, reason):
@@ -110,6 +113,30 @@ def test_ctrl_c_keeps_the_checkpoint(start, run, small_mnist):
     assert "run folder here" in out
 
 
+def test_a_long_epoch_is_saved_in_its_middle(capsys, monkeypatch, small_mnist, tmp_path):
+    """Every step here; the sixth save is cut off, as if Ctrl-C came then, after four steps of the first epoch."""
+    options = ["train", "--data", str(small_mnist), "--epochs", "2", "--batch", "100", "--device", "cpu", "--out"]
+    assert main([*options, str(tmp_path / "straight")]) == 0
+    monkeypatch.setattr("gpucnn.cli.train.SAVE_EVERY", 0)
+    save, saves = Run.save, []
+
+    def interrupted(run, path):
+        saves.append(path)
+        if len(saves) == 6:
+            raise KeyboardInterrupt
+        save(run, path)
+
+    monkeypatch.setattr(Run, "save", interrupted)
+    assert main([*options, str(tmp_path / "cut")]) == 130
+    assert "the checkpoint after epoch 0 and 4 steps is kept" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
+    checkpoints = [read(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "cut")]
+    for name, array in checkpoints[0][0].items():
+        assert np.array_equal(array, checkpoints[1][0][name]), name
+    rows = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("straight", "cut")]
+    assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
+
+
 def test_a_terminal_gets_a_bar(start, small_mnist):
     main_end, child_end = pty.openpty()
     fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
@@ -120,6 +147,7 @@ def test_a_terminal_gets_a_bar(start, small_mnist):
     os.close(main_end)
     assert child.returncode == 0
     assert "100%" in shown
+    assert "MiB" in shown
     assert "images/s" in shown
     assert "epoch 1/1" in out
 
