@@ -34,7 +34,7 @@ def main():
         "model": run.recipe.model,
         "data": "MNIST, 60,000" if "data" in given else "built-in digits, 8,000",
         "dtype": run.recipe.dtype,
-        "seed": run.run["seed"],
+        "seed": run.options["seed"],
         "epochs": run.recipe.epochs,
         "seconds": sum(row["seconds"] for row in history),
         "accuracy": history[-1]["test_accuracy"],

@@ -54,7 +54,7 @@ def _image(text):
     return sizes
 
 
-# So that argparse says "invalid seed value: 'x'".
+# So that argparse says "invalid count value: 'x'".
 _positive.__name__, _natural.__name__, _rate.__name__, _image.__name__ = "count", "number", "rate", "image"
 
 

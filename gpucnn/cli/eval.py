@@ -18,7 +18,7 @@ def eval(run, data=None, part="test", device=None, batch=None, workers=None, out
     """Print the result and write confusion.csv and confusion.png; returns the exit code."""
     path = checkpoint_of(run)
     trained = load_trained(path, device or default_device())
-    name = data or (trained.run["test"] if part == "test" else None) or trained.run["data"]
+    name = data or (trained.options["test"] if part == "test" else None) or trained.options["data"]
     images = digits()[part == "test"] if name is None else open_dataset(name, part)
     check_classes(images, trained.classes, name)
     loader = trained.loader(images, batch, workers)

@@ -59,7 +59,7 @@ def default_device():
 def _fit(run, folder, writer):
     recipe, training = run.recipe, run.training
     images, tested = len(training.loader.data), len(training.test.data)
-    device, saved = run.run["device"], _Saved(run, folder / CHECKPOINT)
+    device, saved = run.options["device"], _Saved(run, folder / CHECKPOINT)
     print(
         f"{recipe.model} on {device} in {recipe.dtype}{f' with products in {recipe.amp}' if recipe.amp else ''}, "
         f"{images} training and {tested} test images, {len(run.classes)} classes, run folder {folder}",

@@ -191,7 +191,7 @@ def fit(
                 test_loss, test_accuracy, test_top5 (0..1; these where there is ``test``), seconds (of training)
 
     A callback that returns True or raises StopTraining ends training, with the network as it is then. A loss that is
-    not finite is a ValueError after its epoch.
+    not finite is a ValueError after its epoch. Afterwards the optimiser has the learning rate that it came with.
 
     >>> from gpucnn import data, models, optim
     >>> network = models.lenet()
@@ -202,7 +202,10 @@ def fit(
     (2, True)
     """
     training = Training(network, loader, optimizer, schedule=schedule, test=test, loss=loss, amp=amp, average=average)
-    return training.fit(epochs, on_step, on_epoch)
+    try:
+        return training.fit(epochs, on_step, on_epoch)
+    finally:
+        optimizer.lr = training.rate.lr
 
 
 def _callbacks(given):

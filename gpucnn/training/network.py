@@ -45,8 +45,8 @@ def check_fit(name, network, classes, image, training=True):
         with no_grad():
             outputs = network(zeros(0, *image, dtype=place.dtype, device=place.device))
     except ValueError as error:
-        made_for = f"{_size(INPUTS[name])} images" if name in INPUTS else "other images"
-        raise ValueError(f"build: {name} is made for {made_for}, but came {_size(image)}: {error}") from None
+        wanted = _size(INPUTS[name])
+        raise ValueError(f"build: {name} is made for {wanted} images, but came {_size(image)}: {error}") from None
     finally:
         network.eval()
     for logits in outputs if isinstance(outputs, tuple) else (outputs,):

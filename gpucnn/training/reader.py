@@ -178,16 +178,15 @@ def checked(values, where):
     if recipe.amp and recipe.dtype != "float32":
         fail("amp", f"is mixed precision beside the dtype float32, but came {recipe.amp} beside {recipe.dtype}")
 
-    named = (("optimizer", OPTIMIZERS, ("params",), {}), ("schedule", SCHEDULES, ("total",), {}))
-    for table, known, left_out, more in named:
-        given = getattr(recipe, table)
-        check(f"{table}.name", one_of(*known), given.get("name"))
-        takes, required = _takes(known[given["name"]], left_out)
-        if table == "schedule":
-            more = {"per": one_of("step", "epoch")} if given["name"] in COUNTING else {}
-            if given["name"] != "plateau":  # it has a state, which a function of another would hide
-                more |= {"warm_up": COUNT, "warm_up_factor": NUMBER}
-        check_options(table, without(given, "name"), {**takes, **more}, required)
+    for table, known, ours in (("optimizer", OPTIMIZERS, "params"), ("schedule", SCHEDULES, "total")):
+        name = getattr(recipe, table).get("name")
+        check(f"{table}.name", one_of(*known), name)
+        takes, required = _takes(known[name], ours)
+        if name in COUNTING:
+            takes["per"] = one_of("step", "epoch")
+        if table == "schedule" and name != "plateau":  # it has a state, which a function around it would hide
+            takes |= {"warm_up": COUNT, "warm_up_factor": NUMBER}
+        check_options(table, without(getattr(recipe, table), "name"), takes, required)
     if "warm_up_factor" in recipe.schedule and "warm_up" not in recipe.schedule:
         fail("schedule.warm_up", "is needed beside warm_up_factor, but it is missing")
     known = {"train": tuple(OPERATIONS), "test": ("short_side", "centre_crop")}
@@ -200,8 +199,8 @@ def checked(values, where):
     trials = {  # each class checks the range of its values
         "optimizer": partial(recipe.make_optimizer, [nn.Parameter(np.zeros(1, np.float32))]),
         "schedule": partial(recipe.make_schedule, 1),
-        "train": partial(recipe.operations, "train", 1),
-        "test": partial(recipe.operations, "test", 1),
+        "train": partial(recipe.operations, "train"),
+        "test": partial(recipe.operations, "test"),
     }
     if not recipe.optimizer.get("lr", 1) > 0:
         fail("optimizer.lr", f"is positive, but came {recipe.optimizer['lr']}")
@@ -213,8 +212,8 @@ def checked(values, where):
     return recipe
 
 
-def _takes(make, left_out=()):
-    """({option: kind}, the options without a default) of a class or function."""
-    parameters = [p for name, p in signature(make).parameters.items() if name not in left_out]
+def _takes(make, ours=""):
+    """({option: kind}, the options without a default) of a class or function; ``ours`` is one that we give."""
+    parameters = [p for name, p in signature(make).parameters.items() if name != ours]
     required = [p.name for p in parameters if p.default is Parameter.empty]
     return {p.name: KINDS.get(p.name, NUMBER) for p in parameters}, required

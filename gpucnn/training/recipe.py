@@ -6,6 +6,7 @@ from inspect import signature
 import numpy as np
 
 from .. import data, optim
+from ..models import INPUTS
 from ..optim import schedule
 
 OPTIMIZERS = {
@@ -38,7 +39,7 @@ OPERATIONS = {
     "colour_offset": lambda values, vectors, std=0.1: data.ColourOffset(np.array(values), np.array(vectors), std),
     "cutout": data.Cutout,
 }
-SIZING = ("short_side", "centre_crop", "scale_jitter", "crop")  # give the size of the image; "size" is the network's
+SIZING = ("short_side", "centre_crop", "scale_jitter", "crop")  # give images their size
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,16 @@ class Recipe:
             function = schedule.warm_up(self.schedule["warm_up"], function, self.schedule.get("warm_up_factor"))
         return function
 
-    def operations(self, part, size):
+    def operations(self, part):
         """The steps (images, draws) -> images of "train" or "test", as (of one image, of a batch).
 
-        size        pixels of the side of an image that the network is made for, where a step gives no other
-
-        Up to the last one that gives images their size, they are of one image at a time.
+        Up to the last one that gives images their size, they are of one image at a time. Without another size, that
+        is the one which the network is made for.
         """
-        given = getattr(self, part)
-        steps = []
+        given, size, steps = getattr(self, part), INPUTS[self.model][1], []
         for name, options in given.items():
-            sized = {"size": size} if "size" in signature(OPERATIONS[name]).parameters and name in SIZING else {}
-            steps.append(OPERATIONS[name](**{**sized, **options}))
+            sized = name in SIZING and "size" in signature(OPERATIONS[name]).parameters
+            steps.append(OPERATIONS[name](**({"size": size} if sized else {}) | options))
         single = max((i for i, name in enumerate(given, 1) if name in SIZING), default=0)
         return steps[:single], steps[single:]
 

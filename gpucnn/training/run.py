@@ -15,7 +15,6 @@ from ..data.augment import normalise
 from ..data.colour import grey
 from ..device import manual_seed
 from ..dtype import accumulate, as_dtype
-from ..models import INPUTS
 from ..ops import cross_entropy, softmax
 from ..optim import MovingAverage
 from .evaluation import placed
@@ -24,7 +23,7 @@ from .network import build, check_fit
 from .reader import changed, checked
 from .recipe import Recipe
 
-KEPT = ("recipe", "run", "classes", "image", "mean", "std")  # of a run, in its checkpoint
+KEPT = ("recipe", "options", "classes", "image", "mean", "std")  # of a run, in its checkpoint
 
 
 class Run:
@@ -44,7 +43,7 @@ class Run:
     """
 
     def __init__(self, recipe, data=None, test=None, *, device="cpu", seed=0, workers=None):
-        self.recipe, self.run = recipe, {"data": data, "test": test, "device": device, "seed": seed}
+        self.recipe, self.options = recipe, {"data": data, "test": test, "device": device, "seed": seed}
         train, held_out = _open(data, test)
         self.classes = class_names(train)
         loader = partial(DataLoader, batch_size=recipe.batch, seed=seed, device=device, mean=train.mean, std=train.std)
@@ -81,7 +80,7 @@ class Run:
         kept = _kept(path, read(path)[1])
         recipe = kept["recipe"] if epochs is None else changed(kept["recipe"], epochs=epochs)
         with nn.init.skip():
-            run = cls(recipe, **{**kept["run"], **places}, workers=workers)
+            run = cls(recipe, **{**kept["options"], **places}, workers=workers)
         for name, what in (("classes", list(run.classes)), ("image", list(run.image))):
             if kept[name] != what:
                 raise ValueError(f"Run.resume: {path}: the run has {name} {kept[name]}, but the data has {what}")
@@ -97,12 +96,12 @@ class Trained:
     image       (C, H, W) of the images that it was trained on
     classes     names of the labels
     mean, std   of the pixels of the training images, scaled to 0..1
-    run         data, test, device and seed of the run
+    options     data, test, device and seed of the run
     """
 
     network: nn.Module
     recipe: Recipe
-    run: dict
+    options: dict
     classes: tuple
     image: tuple
     mean: float | tuple
@@ -133,7 +132,7 @@ class Trained:
         image = image[None]
         if C == 1 < image.shape[1]:
             image = np.rint(grey(image)).astype(np.uint8)
-        single, batch = self.recipe.operations("test", _side(self.recipe.model, self.image))
+        single, batch = self.recipe.operations("test")
         for step in (*single, *batch):
             image = step(image, Draws(0, 0, [0]))
         if image.shape[2:] != (H, W):
@@ -177,14 +176,9 @@ def _open(path, test):
     return digits() if path is None else open_parts(path, test)
 
 
-def _side(model, image):
-    """Pixels of the side of the images that a network is made for."""
-    return INPUTS.get(model, image)[1]
-
-
 def _steps(recipe, part, images):
     """(images, steps of one image, steps of a batch) of a part of a recipe."""
-    single, batch = recipe.operations(part, _side(recipe.model, (0, 0, 0)))
+    single, batch = recipe.operations(part)
     if single and isinstance(single[0], ShortSide) and isinstance(images, ImageFolder):
         images.short_side = single.pop(0).side  # a JPEG is decoded at about this size
     return images, single, batch

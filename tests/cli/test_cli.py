@@ -67,7 +67,7 @@ def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((folder / "checkpoint.json").read_text())
     assert content["extra"]["training"]["epoch"] == 2
-    assert content["extra"]["run"]["data"] == str(small_mnist)
+    assert content["extra"]["options"]["data"] == str(small_mnist)
     assert content["extra"]["recipe"]["optimizer"]["lr"] == 0.05
     assert " images/s, " in lines[1] and lines[1].endswith(" MiB") and "top-5" in lines[1]
 

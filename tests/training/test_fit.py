@@ -26,7 +26,10 @@ def test_the_steps_are_those_of_a_loop_by_hand():
     rate = optim.schedule.cosine(6)
     network = small()
     train, test = loaders()
-    rows = fit(**settings(network), loader=train, epochs=2, schedule=rate, test=test)
+    options = settings(network)
+    rows = fit(**options, loader=train, epochs=2, schedule=rate, test=test)
+
+    assert options["optimizer"].lr == 0.05
 
     gpucnn.manual_seed(0)
     other = small()

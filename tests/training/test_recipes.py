@@ -76,11 +76,12 @@ def test_learning_rates_are_those_of_the_papers():
 
 
 def test_steps_of_one_image_and_of_a_batch():
-    single, batch = load_recipe("alexnet").operations("train", 227)
+    single, batch = load_recipe("alexnet").operations("train")
     assert single == [data.ShortSide(256), data.CentreCrop(256), data.RandomCrop(size=(227, 227))]
     assert [type(step) for step in batch] == [data.RandomFlip, data.ColourOffset]
-    assert load_recipe("vgg").operations("test", 224) == ([data.ShortSide(384), data.CentreCrop(224)], [])
-    assert load_recipe("cifar-resnet").operations("train", 32) == ([], [data.RandomCrop(4), data.RandomFlip()])
+    assert load_recipe("alexnet", model="alexnet-owt").operations("train")[0][2] == data.RandomCrop(size=(224, 224))
+    assert load_recipe("vgg").operations("test") == ([data.ShortSide(384), data.CentreCrop(224)], [])
+    assert load_recipe("cifar-resnet").operations("train") == ([], [data.RandomCrop(4), data.RandomFlip()])
 
 
 def test_options_replace_what_the_recipe_says():
@@ -106,7 +107,7 @@ def test_a_recipe_in_a_file(tmp_path):
         label_smoothing=0.1,
         average=0.9,
     )
-    assert recipe.operations("train", 28)[1] == [data.RandomWarp(rotation=5), data.Cutout(4, 9)]
+    assert recipe.operations("train")[1] == [data.RandomWarp(rotation=5), data.Cutout(4, 9)]
 
 
 FULL = """

@@ -24,6 +24,7 @@ def dropout_net(monkeypatch):
         )
 
     monkeypatch.setitem(models.MODELS, "dropout", build)
+    monkeypatch.setitem(models.INPUTS, "dropout", (1, 28, 28))
     return "dropout"
 
 
@@ -56,7 +57,7 @@ def test_resumed_equals_straight(tmp_path, small_mnist, dropout_net, precision):
     first.save(path)
     gpucnn.manual_seed(99)
     second = Run.resume(path)
-    assert second.recipe == recipe and second.run == first.run
+    assert second.recipe == recipe and second.options == first.options
     second.training.fit(2)
     second.save(path)
     third = Run.resume(path)
