@@ -44,7 +44,6 @@ def matrix(folder):
 
 def test_event_file(trained, capsys):
     """Read by tensorboardX's own record reader: a scalar a column and epoch; a resumed run goes on with it."""
-    pytest.importorskip("tensorboardX")
     run = trained / "resumed"
     shutil.copytree(trained / "run", run)
     assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
