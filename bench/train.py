@@ -7,7 +7,7 @@ import argparse
 import json
 
 from bench.environment import cpu, source
-from gpucnn.training import Options, Training
+from gpucnn.training import Run, load_recipe
 
 
 def main():
@@ -19,22 +19,25 @@ def main():
     parser.add_argument("--out", help="append one JSON line to this file")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     out = given.pop("out", None)
-    training = Training(Options(**given))
-    for _ in range(training.options.epochs):
-        row = training.run_epoch()
+    changes = {name: given.pop(name) for name in ("epochs", "dtype") if name in given}
+    run = Run(load_recipe("lenet", **changes), **given)
+
+    def show(row):
         print(
             f"epoch {row['epoch']}: test accuracy {100 * row['test_accuracy']:.2f} %, {row['seconds']:.1f} s",
             flush=True,
         )
+
+    history = run.training.fit(run.recipe.epochs, on_epoch=show)
     record = {
         "bench": "train",
-        "model": training.options.model,
+        "model": run.recipe.model,
         "data": "MNIST, 60,000" if "data" in given else "built-in digits, 8,000",
-        "dtype": training.options.dtype,
-        "seed": training.options.seed,
-        "epochs": training.options.epochs,
-        "seconds": sum(row["seconds"] for row in training.history),
-        "accuracy": row["test_accuracy"],
+        "dtype": run.recipe.dtype,
+        "seed": run.options["seed"],
+        "epochs": run.recipe.epochs,
+        "seconds": sum(row["seconds"] for row in history),
+        "accuracy": history[-1]["test_accuracy"],
         **cpu(),
         **source(),
     }

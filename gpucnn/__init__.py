@@ -72,5 +72,6 @@ from .ops import (
     where,
 )
 from .tensor import Tensor, from_dlpack
+from .training import evaluate, fit
 
 __version__ = "0.1.0"

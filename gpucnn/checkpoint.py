@@ -32,10 +32,11 @@ DTYPES = {
 FORMAT = 1
 
 
-def save_checkpoint(path, model, optimizer=None, **extra):
+def save_checkpoint(path, model, optimizer=None, *, average=None, **extra):
     """Write the state of a model, an optimizer and the random generator to ``path``, replacing what is there.
 
     path        the safetensors file; the folder exists
+    average     a MovingAverage of the model
     extra       anything that JSON can hold (epoch, options, ...): ``load_checkpoint`` returns it
 
     The new file is written under another name, synchronised with the disk and renamed. An error (a full disk:
@@ -44,6 +45,8 @@ def save_checkpoint(path, model, optimizer=None, **extra):
     from . import __version__  # here, because the package imports this module before it has a version
 
     arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
+    if average is not None:
+        arrays.update({f"average.{name}": array for name, array in average.state_dict().items()})
     info = {"format": FORMAT, "version": __version__, "extra": extra, "rng": get_rng().bit_generator.state}
     if optimizer is not None:
         state = optimizer.state_dict()
@@ -56,8 +59,8 @@ def save_checkpoint(path, model, optimizer=None, **extra):
     )
 
 
-def load_checkpoint(path, model=None, optimizer=None, *, rng=False):
-    """Read a checkpoint into a model and an optimizer, each left alone where None; returns what ``extra`` was.
+def load_checkpoint(path, model=None, optimizer=None, *, average=None, rng=False):
+    """Read a checkpoint into a model, an optimizer and an average, each left alone where None; returns ``extra``.
 
     rng         also continue the random generator (dropout on the CPU) where the checkpoint left it
 
@@ -68,6 +71,8 @@ def load_checkpoint(path, model=None, optimizer=None, *, rng=False):
         if optimizer is not None:
             saved = _optimizer_state(arrays, info, optimizer)
             optimizer.check_state_dict(saved)
+        if average is not None:  # first: where it fits, so does the model that it was saved with
+            average.load_state_dict(_strip(arrays, "average."))
         if model is not None:
             model.load_state_dict(_strip(arrays, "model."))
         if optimizer is not None:

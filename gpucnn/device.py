@@ -1,6 +1,7 @@
 """Where arrays live: NumPy or CuPy, native calls on their addresses, copies between devices, random numbers."""
 
 import re
+import resource
 import sys
 from functools import cache
 
@@ -119,6 +120,15 @@ def to_device(array, device):
         raise RuntimeError(problem)
     with _cupy().cuda.Device(number):
         return _cupy().asarray(array)
+
+
+def memory_in_use(device):
+    """Bytes: of the memory pool of a GPU; on the CPU, the most that this process has had so far."""
+    kind, number = parse(device)
+    if kind == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    with _cupy().cuda.Device(number):
+        return _cupy().get_default_memory_pool().total_bytes()
 
 
 _rng = np.random.default_rng()

@@ -20,7 +20,7 @@ import gpucnn
 from gpucnn import nn
 from gpucnn.checkpoint import load_checkpoint, read, save_checkpoint, write
 from gpucnn.device import get_rng
-from gpucnn.optim import SGD, Adam
+from gpucnn.optim import SGD, Adam, MovingAverage
 
 # A child imports the gpucnn that these tests run against, wherever that is.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gpucnn.__file__).parents[1])}
@@ -247,3 +247,22 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         i = load_checkpoint(path, net)["i"]
         assert last <= i <= last + 1
         assert (net.bias.numpy() == i).all()
+
+
+def test_the_average_is_kept_beside_the_network(tmp_path):
+    path, net = tmp_path / "c.safetensors", network()
+    average = MovingAverage(net, 0.5)
+    step(net, SGD(net.parameters(), 0.1))
+    average.update(net)
+    save_checkpoint(path, net, average=average)
+    other = network()
+    other_average = MovingAverage(other, 0.5)
+    load_checkpoint(path, other, average=other_average)
+    for mine, its in ((net, other), (average, other_average)):
+        for name, array in mine.state_dict().items():
+            np.testing.assert_array_equal(its.state_dict()[name], array)
+    save_checkpoint(path, network())
+    before = other[0].weight.numpy().copy()
+    with pytest.raises(ValueError, match=r"c.safetensors: MovingAverage.load_state_dict: names must match"):
+        load_checkpoint(path, other, average=other_average)
+    np.testing.assert_array_equal(other[0].weight.numpy(), before)

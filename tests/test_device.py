@@ -130,3 +130,8 @@ def test_mixed_devices_are_named():
         g.ones(2) + g.ones(2, device="cuda")
     with pytest.raises(TypeError, match=r"numpy: needs a tensor on the CPU.*\.numpy\(\)"):
         np.asarray(g.ones(2, device="cuda"))
+
+
+def test_memory_in_use():
+    ballast = np.ones(1 << 24)  # 128 MiB
+    assert ballast.nbytes < device.memory_in_use("cpu") < 2**40

@@ -3,10 +3,19 @@
 import argparse
 import math
 import sys
+from importlib import import_module
 
 from .. import __version__, config
 from ..dtype import FLOATS
 from ..models import MODELS
+from ..training.reader import names
+
+COMMANDS = ("train", "eval", "predict", "summary", "pack", "info")
+# Said of several commands.
+DATA = "a folder or file as gpucnn.data.open_dataset reads it"
+DEVICE = "cpu, cuda or cuda:1 (default: the first GPU, else the CPU)"
+RUN = "run folder of gpucnn train, or a checkpoint"
+WORKERS = "threads that prepare images (default: one a CPU, where there is work)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +33,7 @@ def _positive(text):
     return value
 
 
-def _seed(text):
+def _natural(text):
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"is a whole number from 0 on, but came {text}")
@@ -45,37 +54,65 @@ def _image(text):
     return sizes
 
 
-# So that argparse says "invalid seed value: 'x'".
-_positive.__name__, _seed.__name__, _rate.__name__, _image.__name__ = "count", "seed", "rate", "image"
+# So that argparse says "invalid count value: 'x'".
+_positive.__name__, _natural.__name__, _rate.__name__, _image.__name__ = "count", "number", "rate", "image"
 
 
 def parser():
     """The argument parser of the command and its subcommands."""
     top = Parser(prog="gpucnn", description="Train convolutional networks on the CPU or on a GPU.")
     top.add_argument("--version", action="version", version=f"gpucnn {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="train | summary | pack | info")
+    commands = top.add_subparsers(dest="command", required=True, metavar=" | ".join(COMMANDS))
 
     train = commands.add_parser(
         "train",
         help="train a network and leave metrics.csv, curves.png and a checkpoint in a run folder",
-        description="Train a network; without options, LeNet on the built-in digits. "
-        "Ctrl-C ends the run; --resume continues it.",
+        description="Train a network by a recipe; without options, LeNet on the built-in digits. Ctrl-C ends the run; "
+        f"--resume continues it. Networks: {', '.join(MODELS)}. Recipes: {', '.join(names())}.",
     )
-    # No defaults here: --resume must know what was given. They are in gpucnn.training.Options.
-    train.add_argument("--model", choices=MODELS, help="network (default: lenet)")
-    train.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU, else the CPU)")
-    train.add_argument("--dtype", choices=FLOATS, help="of weights and data (default: float32)")
-    train.add_argument(
+    # No defaults here: --resume must know what was given. They are those of the recipe and of gpucnn.training.Run.
+    train.add_argument("model", nargs="?", metavar="NAME", choices=MODELS, help="network (default: the recipe's)")
+    train.add_argument("--recipe", help="name, or TOML file (default: the one for the network, else lenet)")
+    train.add_argument("--data", help="training and test images (default: the built-in digits); " + DATA)
+    train.add_argument("--test", metavar="DATA", help="test images, where --data holds training images only")
+    train.add_argument("--device", help=DEVICE)
+    train.add_argument("--workers", type=_natural, help=WORKERS)
+    train.add_argument("--seed", type=_natural, help="of weights, order and augmentation (default: 0)")
+    train.add_argument("--tensorboard", action="store_true", default=None, help="also write a TensorBoard event file")
+    recipe = train.add_argument_group("instead of what the recipe says")
+    recipe.add_argument("--epochs", type=_positive, help="passes over the training images")
+    recipe.add_argument("--batch", type=_positive, help="images a step")
+    recipe.add_argument("--lr", type=_rate, help="learning rate, which the schedule multiplies")
+    recipe.add_argument("--dtype", choices=FLOATS, help="of weights and data")
+    recipe.add_argument(
         "--amp", choices=("float16", "bfloat16"), help="mixed precision: products in this dtype, weights in float32"
     )
-    train.add_argument("--epochs", type=_positive, help="passes over the training images (default: 10)")
-    train.add_argument("--batch", type=_positive, help="images a step (default: 64)")
-    train.add_argument("--lr", type=_rate, help="largest learning rate (default: 0.05)")
-    train.add_argument("--seed", type=_seed, help="of weights and order (default: 0)")
-    train.add_argument("--data", help="folder of the MNIST files (default: the built-in digits)")
     folder = train.add_mutually_exclusive_group()
     folder.add_argument("--out", help="run folder (default: the next free runs/MODEL-N)")
     folder.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+
+    evaluate = commands.add_parser(
+        "eval",
+        help="test a trained network: accuracies and the confusion matrix",
+        description="Test a trained network; leave the confusion matrix as confusion.csv and confusion.png.",
+    )
+    evaluate.add_argument("run", metavar="RUN", help=RUN)
+    evaluate.add_argument("--data", help="images with labels (default: the run's test images); " + DATA)
+    evaluate.add_argument("--part", choices=("train", "test"), help="of the data (default: test)")
+    evaluate.add_argument("--device", help=DEVICE)
+    evaluate.add_argument("--batch", type=_positive, help="images at a time (default: as in training)")
+    evaluate.add_argument("--workers", type=_natural, help=WORKERS)
+    evaluate.add_argument("--out", help="folder for the matrix (default: that of the run)")
+
+    predict = commands.add_parser(
+        "predict",
+        help="name the most probable classes of images",
+        description="Print the most probable classes of each image and their probabilities.",
+    )
+    predict.add_argument("run", metavar="RUN", help=RUN)
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file")
+    predict.add_argument("--device", help=DEVICE)
+    predict.add_argument("--top", type=_positive, help="classes an image (default: 5)")
 
     summary = commands.add_parser(
         "summary",
@@ -107,7 +144,10 @@ def parser():
 
 
 def main(argv=None):
-    """Run the command; returns the exit code: 0, 2 after an error, 130 after Ctrl-C."""
+    """Run the command; returns the exit code: 0, 2 after an error, 130 after Ctrl-C.
+
+    A command is the function of its name in the module of its name, imported when it is asked for.
+    """
     arguments = vars(parser().parse_args(argv))
     command = arguments.pop("command")
     debug = False
@@ -115,22 +155,8 @@ def main(argv=None):
         debug = config.get("debug")
         for name in config.SETTINGS:  # a bad one is told at the start
             config.get(name)
-        if command == "info":
-            from .info import info
-
-            return info()
         given = {name: value for name, value in arguments.items() if value is not None}
-        if command == "summary":
-            from .summary import summary
-
-            return summary(**given)
-        if command == "pack":
-            from .pack import pack
-
-            return pack(**given)
-        from .train import train
-
-        return train(**given)
+        return getattr(import_module(f".{command}", __package__), command)(**given)
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:

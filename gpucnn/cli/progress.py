@@ -3,6 +3,8 @@
 import sys
 import time
 
+from ..device import memory_in_use
+
 INTERVAL = 10  # seconds between plain lines
 
 
@@ -11,10 +13,11 @@ class Progress:
 
     total       images of the whole run
     done        images of it that an earlier session trained
+    device      whose memory is shown: ``gpucnn.device.memory_in_use``
     """
 
-    def __init__(self, total, done=0):
-        self.total, self.done, self.bar = total, done, None
+    def __init__(self, total, done=0, device="cpu"):
+        self.total, self.done, self.device, self.bar = total, done, device, None
         self.start, self.first = time.perf_counter(), done
         self.next = self.start + INTERVAL
         if sys.stderr.isatty():
@@ -33,6 +36,7 @@ class Progress:
         """Count images that were trained."""
         self.done += images
         if self.bar is not None:
+            self.bar.set_postfix_str(self.memory(), refresh=False)
             self.bar.update(images)
             return
         now = time.perf_counter()
@@ -41,9 +45,13 @@ class Progress:
             rate = (self.done - self.first) / (now - self.start)
             print(
                 f"{100 * self.done / self.total:.0f} % of the run, {rate:.0f} images/s, "
-                f"{(self.total - self.done) / rate:.0f} s left",
+                f"{self.memory()}, {(self.total - self.done) / rate:.0f} s left",
                 flush=True,
             )
+
+    def memory(self):
+        """Of the device, in words."""
+        return f"{memory_in_use(self.device) / 2**20:.0f} MiB"
 
     def line(self, text):
         """Print a line, above the bar where there is one."""

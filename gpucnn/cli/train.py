@@ -1,128 +1,123 @@
 """``gpucnn train``: the run folder, the progress shown, and the end of a run, whichever way it comes."""
 
-import csv
 import os
 import sys
+import time
 from pathlib import Path
 
 from ..device import cuda_problem
-from ..training import Options, Training
+from ..training import Run, load_recipe
+from ..training.reader import recipe_of
 from .progress import Progress
+from .run_folder import CHECKPOINT, append_row, draw_curves, event_writer, new_folder, write_events, write_history
 
-CHECKPOINT = "checkpoint.safetensors"
-COLUMNS = ("epoch", "lr", "train_loss", "test_loss", "test_accuracy", "seconds")
-MAY_CHANGE = ("data", "device", "epochs")  # on --resume; anything else would be another run
+# On --resume; anything else would be another run.
+MAY_CHANGE = ("data", "test", "device", "epochs", "workers", "tensorboard")
+OF_RECIPE = ("model", "epochs", "batch", "lr", "dtype", "amp")  # what options change in it
+SAVE_EVERY = 600  # seconds between checkpoints in the middle of a long epoch
 
 
-def train(out=None, resume=None, **given):
+def train(out=None, resume=None, recipe=None, tensorboard=False, **given):
     """Run or continue a training; returns the exit code."""
-    if "data" in given:
-        given["data"] = os.path.abspath(given["data"])
+    for name in ("data", "test"):
+        if name in given:
+            given[name] = os.path.abspath(given[name])
     if resume is not None:
         folder = Path(resume)
-        fixed = [f"--{name}" for name in given if name not in MAY_CHANGE]
+        tensorboard = tensorboard or any(folder.glob("events.out.tfevents.*"))
+        fixed = [name for name in given if name not in MAY_CHANGE] + ["recipe"] * (recipe is not None)
         if fixed:
+            came = ", ".join("NAME" if name == "model" else f"--{name}" for name in fixed)
             raise ValueError(
-                f"--resume keeps the options of the run, but came {', '.join(fixed)}; "
+                f"--resume keeps the options of the run, but came {came}; "
                 f"only {', '.join('--' + name for name in MAY_CHANGE)} may change"
             )
-        training = Training.resume(folder / CHECKPOINT, **given)
+        writer = event_writer() if tensorboard else None
+        run = Run.resume(folder / CHECKPOINT, **given)
     else:
-        if "device" not in given:
-            given["device"] = "cpu" if cuda_problem() else "cuda"
-        options = Options(**given)
-        training = Training(options)  # before the folder: bad options or data leave none behind
-        folder = _new_folder(out, options.model)
-        training.save(folder / CHECKPOINT)  # so that a run can be resumed from its start on
-    _write_history(folder / "metrics.csv", training.history)
-    return _run(training, folder)
+        writer = event_writer() if tensorboard else None
+        given.setdefault("device", default_device())
+        changes = {name: given.pop(name) for name in OF_RECIPE if name in given}
+        recipe = recipe or (recipe_of(changes["model"]) if "model" in changes else "lenet")
+        run = Run(load_recipe(recipe, **changes), **given)  # before the folder: bad options or data leave none behind
+        folder = new_folder(out, run.recipe.model)
+        run.save(folder / CHECKPOINT)  # so that a run can be resumed from its start on
+    write_history(folder, run.training.history)
+    writer = writer and writer(str(folder), purge_step=run.training.epoch + 1)
+    try:
+        return _fit(run, folder, writer)
+    finally:
+        if writer:
+            writer.close()
 
 
-def _run(training, folder):
-    options = training.options
-    images = len(training.train.data)
+def default_device():
+    """The first GPU, else the CPU."""
+    return "cpu" if cuda_problem() else "cuda"
+
+
+def _fit(run, folder, writer):
+    recipe, training = run.recipe, run.training
+    images, tested = len(training.loader.data), len(training.test.data)
+    device, saved = run.options["device"], _Saved(run, folder / CHECKPOINT)
     print(
-        f"{options.model} on {options.device} in {options.dtype}"
-        f"{f' with products in {options.amp}' if options.amp else ''}, "
-        f"{images} training and {len(training.test.data)} test images, run folder {folder}",
+        f"{recipe.model} on {device} in {recipe.dtype}{f' with products in {recipe.amp}' if recipe.amp else ''}, "
+        f"{images} training and {tested} test images, {len(run.classes)} classes, run folder {folder}",
         flush=True,
     )
-    if training.epoch >= options.epochs:
-        print(f"all {options.epochs} epochs are done; train on with --resume {folder} --epochs N")
+    if training.epoch >= recipe.epochs:
+        print(f"all {recipe.epochs} epochs are done; train on with --resume {folder} --epochs N")
         return 0
-    saved = training.epoch
+    done = images * training.epoch + training.images
     try:
-        with Progress(images * options.epochs, images * saved) as progress:
-            while training.epoch < options.epochs:
-                row = training.run_epoch(progress.add)
-                training.save(folder / CHECKPOINT)
-                saved = training.epoch
-                _append(folder / "metrics.csv", row)
+        with Progress(images * recipe.epochs, done, device) as progress:
+
+            def on_step(step):
+                progress.add(step.images)
+                saved.now_and_then()
+
+            def on_epoch(row):
+                saved.now()
+                append_row(folder, row)
+                if writer:
+                    write_events(writer, row)
                 progress.line(
-                    f"epoch {row['epoch']}/{options.epochs}: train loss {row['train_loss']:.4f}, "
-                    f"test loss {row['test_loss']:.4f}, test accuracy "
-                    f"{100 * row['test_accuracy']:.2f} %, {row['seconds']:.1f} s"
+                    f"epoch {row['epoch']}/{recipe.epochs}: train loss {row['train_loss']:.4f}, "
+                    f"test loss {row['test_loss']:.4f}, top-1 {100 * row['test_accuracy']:.2f} %, "
+                    f"top-5 {100 * row['test_top5']:.2f} %, {row['seconds']:.1f} s, "
+                    f"{images / row['seconds']:.0f} images/s, {progress.memory()}"
                 )
+
+            training.fit(recipe.epochs, on_step, on_epoch)
     except KeyboardInterrupt:
         print(
-            f"interrupted: the checkpoint after epoch {saved} is kept; continue with: gpucnn train --resume {folder}",
+            f"interrupted: the checkpoint after {saved} is kept; continue with: gpucnn train --resume {folder}",
             file=sys.stderr,
         )
-        _draw(folder / "curves.png", training.history[:saved])
+        draw_curves(folder / "curves.png", training.history[: saved.epoch])
         return 130
-    _draw(folder / "curves.png", training.history)
+    draw_curves(folder / "curves.png", training.history)
     print(f"metrics.csv, curves.png and {CHECKPOINT} are in {folder}")
     return 0
 
 
-def _new_folder(out, model):
-    if out is not None:
-        folder = Path(out)
-        if (folder / CHECKPOINT).exists():
-            raise ValueError(
-                f"--out takes a folder without a run, but {out} holds one; continue it with --resume {out}"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    Path("runs").mkdir(exist_ok=True)
-    number = 1
-    while True:
-        folder = Path("runs") / f"{model}-{number}"
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            number += 1
+class _Saved:
+    """The checkpoint of a run: where it was when it was written last."""
 
+    def __init__(self, run, path):
+        self.run, self.path = run, path
+        self._mark()
 
-def _write_history(path, history):
-    """A new metrics.csv with the epochs that the checkpoint has; a row beyond it is of an epoch to be repeated."""
-    with open(path, "w", newline="") as file:
-        csv.DictWriter(file, COLUMNS).writeheader()
-    for row in history:
-        _append(path, row)
+    def _mark(self):
+        self.epoch, self.batch, self.time = self.run.training.epoch, self.run.training.batch, time.monotonic()
 
+    def now(self):
+        self.run.save(self.path)
+        self._mark()
 
-def _append(path, row):
-    with open(path, "a", newline="") as file:
-        csv.DictWriter(file, COLUMNS).writerow(row)
+    def now_and_then(self):
+        if time.monotonic() >= self.time + SAVE_EVERY:
+            self.now()
 
-
-def _draw(path, history):
-    """Losses and accuracy over the epochs."""
-    # Half a second, so only now. A Figure without pyplot needs no display.
-    from matplotlib.figure import Figure
-
-    epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, accuracy = figure.subplots(1, 2)
-    for name in ("train_loss", "test_loss"):
-        losses.plot(epochs, [row[name] for row in history], marker=".", label=name.replace("_", " "))
-    losses.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
-    losses.legend()
-    accuracy.plot(epochs, [100 * row["test_accuracy"] for row in history], marker=".")
-    accuracy.set(xlabel="epoch", ylabel="test accuracy (%)")
-    for axes in (losses, accuracy):
-        axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(path, dpi=120)
+    def __str__(self):
+        return f"epoch {self.epoch}" + f" and {self.batch} steps" * (self.batch > 0)

@@ -1,9 +1,9 @@
 """Data sets, packed files, loading ahead, augmentation and test-time averaging."""
 
-from .augment import Cutout, RandomCrop, RandomFlip, mixup, normalise
+from .augment import CentreCrop, Cutout, RandomCrop, RandomFlip, mixup, normalise
 from .cifar import JpegImages, cifar10
 from .colour import Brightness, ColourOffset, Contrast, Saturation
-from .dataset import Images
+from .dataset import Images, class_names
 from .decode import decode_image
 from .draws import Draws
 from .folder import ImageFolder
@@ -11,14 +11,15 @@ from .idx import read_idx
 from .loader import DataLoader
 from .mnist import digits, mnist
 from .pack import Packed, pack
-from .resize import ScaleJitter, resize, resize_short_side
-from .sources import open_dataset
+from .resize import ScaleJitter, ShortSide, resize, resize_short_side
+from .sources import check_classes, open_dataset, open_parts
 from .statistics import channel_statistics, colour_components, mean_image
 from .test_time import predict_scales, predict_ten_crops, ten_crops
 from .warp import RandomWarp, warp
 
 __all__ = [
     "Brightness",
+    "CentreCrop",
     "ColourOffset",
     "Contrast",
     "Cutout",
@@ -33,8 +34,11 @@ __all__ = [
     "RandomWarp",
     "Saturation",
     "ScaleJitter",
+    "ShortSide",
     "channel_statistics",
+    "check_classes",
     "cifar10",
+    "class_names",
     "colour_components",
     "decode_image",
     "digits",
@@ -43,6 +47,7 @@ __all__ = [
     "mnist",
     "normalise",
     "open_dataset",
+    "open_parts",
     "pack",
     "predict_scales",
     "predict_ten_crops",

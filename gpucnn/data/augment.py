@@ -68,6 +68,21 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
+class CentreCrop:
+    """The middle of the image, size x size pixels; nothing is random."""
+
+    size: int
+
+    def __call__(self, images, draws):
+        check("CentreCrop", images)
+        H, W = images.shape[2:]
+        if not 0 < self.size <= min(H, W):
+            raise ValueError(f"CentreCrop: {self.size} x {self.size} pixels lie in the image, but it is {images.shape}")
+        top, left = (H - self.size) // 2, (W - self.size) // 2
+        return images[:, :, top : top + self.size, left : left + self.size]
+
+
+@dataclass(frozen=True)
 class Cutout:
     """Cover a square of size x size pixels, centred anywhere in the image, with a value.
 

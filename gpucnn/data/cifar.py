@@ -81,7 +81,7 @@ def _binary(folder, part):
         batches.append(records)
     records = np.concatenate(batches)
     images = np.ascontiguousarray(records[:, 1:]).reshape(-1, *SIZE)
-    return Images(images, records[:, 0].astype(np.int64), MEAN, STD)
+    return Images(images, records[:, 0].astype(np.int64), MEAN, STD, CLASSES)
 
 
 def jpeg_images(path):

@@ -14,7 +14,7 @@ from .augment import check, per_image
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey value, ITU-R BT.601
 
 
-def _grey(images):
+def grey(images):
     """(N, 1, H, W) float32: BT.601 luma of three channels, else the mean of the channels."""
     weights = LUMA if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1]
     planes = [
@@ -67,8 +67,7 @@ class Contrast:
 
     def __call__(self, images, draws):
         check("Contrast", images)
-        grey = _grey(images)
-        mean = grey.mean((1, 2, 3), keepdims=True)
+        mean = grey(images).mean((1, 2, 3), keepdims=True)
         return _blend(images, mean, _factors(images, self.limit, draws))
 
 
@@ -80,7 +79,7 @@ class Saturation:
 
     def __call__(self, images, draws):
         check("Saturation", images, 3)
-        return _blend(images, _grey(images), _factors(images, self.limit, draws))
+        return _blend(images, grey(images), _factors(images, self.limit, draws))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,11 +3,12 @@
 A data set has ``len(data)``, ``data[i] -> (image, label)`` and, for normalisation, ``mean`` and ``std``. An image is
 uint8 of shape (C, H, W), the order of the framework; images may differ in size until a loader's ``transform``
 makes them equal. A label is an int from 0 on. ``mean`` and ``std`` are of pixels scaled to 0..1, for all
-channels or one for each. ``data[i]`` may be called from several threads at once.
+channels or one for each. ``data[i]`` may be called from several threads at once. Where labels have names, ``classes``
+holds them.
 """
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,12 +24,13 @@ def row(i, count):
 @dataclass(frozen=True, eq=False)
 class Images:
     """Labelled images in memory: ``images`` (N, C, H, W) uint8, ``labels`` (N,) int64; mean and std of pixels
-    scaled to 0..1, for all channels or one for each."""
+    scaled to 0..1, for all channels or one for each; the names of the labels, or an empty tuple."""
 
     images: np.ndarray
     labels: np.ndarray
     mean: float | tuple = 0.0
     std: float | tuple = 1.0
+    classes: tuple = ()
 
     def __post_init__(self):
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
@@ -45,4 +47,14 @@ class Images:
         if isinstance(rows, (int, np.integer)):
             at = row(rows, len(self))
             return self.images[at], int(self.labels[at])
-        return Images(self.images[rows], self.labels[rows], self.mean, self.std)
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+
+def class_names(data):
+    """The names of the labels 0, 1, ... of a data set: its ``classes``, else the numbers up to the largest label.
+
+    >>> from gpucnn.data import digits
+    >>> class_names(digits()[0])
+    ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+    """
+    return tuple(getattr(data, "classes", ())) or tuple(map(str, range(int(max(data.labels)) + 1)))

@@ -27,7 +27,7 @@ def decode_image(data, name, short_side=None):
     >>> decode_image(file.getvalue(), "seven.png").shape
     (3, 4, 5)
     """
-    from PIL import Image  # here, because importing gpucnn is quick
+    from PIL import Image, UnidentifiedImageError  # here, because importing gpucnn is quick
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -45,4 +45,6 @@ def decode_image(data, name, short_side=None):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # whose text shows an address in memory
+            reason = f"it is none of {', '.join(FORMATS)}"
         raise ValueError(f"decode_image: {name}: a complete image is needed, but {reason}") from None

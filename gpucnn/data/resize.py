@@ -49,6 +49,16 @@ def resize_short_side(images, side):
 
 
 @dataclass(frozen=True)
+class ShortSide:
+    """``resize_short_side`` as a step before an augmentation; nothing is random."""
+
+    side: int
+
+    def __call__(self, images, draws):
+        return resize_short_side(images, self.side)
+
+
+@dataclass(frozen=True)
 class ScaleJitter:
     """A random patch of the image at a random scale: short side uniform in [low, high], then size x size pixels.
 

@@ -1,4 +1,4 @@
-"""Networks, by the name that the command line takes (``gpucnn train --model``, ``gpucnn summary``)."""
+"""Networks, by the name that the command line takes (``gpucnn train NAME``, ``gpucnn summary NAME``)."""
 
 from functools import partial
 

@@ -9,8 +9,8 @@ from .. import nn
 from .plain import Plain, conv, fully_connected, weighted
 
 
-def alexnet(classes=1000, hidden=4096):
-    """AlexNet as published: (N, 3, 227, 227) to logits (N, classes); 60,965,224 parameters by default.
+def alexnet(classes=1000, hidden=4096, channels=3):
+    """AlexNet as published: (N, channels, 227, 227) to logits (N, classes); 60,965,224 parameters by default.
 
     Convolutions 2, 4 and 5 have two groups (the halves that ran on two GPUs); response normalisation comes before
     pooling. Weights are normal with deviation 0.01; biases are one in convolutions 2, 4 and 5 and in the hidden fully
@@ -18,7 +18,7 @@ def alexnet(classes=1000, hidden=4096):
     """
     with nn.init.skip():
         features = nn.Sequential(
-            *conv(3, 96, 11, stride=4),  # 96 x 55 x 55
+            *conv(channels, 96, 11, stride=4),  # 96 x 55 x 55
             nn.LocalResponseNorm(),
             nn.MaxPool2d(3, 2),  # 96 x 27 x 27
             *conv(96, 256, 5, padding=2, groups=2),
@@ -36,27 +36,27 @@ def alexnet(classes=1000, hidden=4096):
     return network
 
 
-def alexnet_simple(classes=1000, hidden=4096):
-    """AlexNet without groups: (N, 3, 227, 227) to logits (N, classes); 62,378,344 parameters by default.
+def alexnet_simple(classes=1000, hidden=4096, channels=3):
+    """AlexNet without groups: (N, channels, 227, 227) to logits (N, classes); 62,378,344 parameters by default.
 
     The form that cs231n teaches; response normalisation comes behind pooling. Weights are normal with deviation 0.01.
     """
-    return _simple(((96, 11, 4, 0), (256, 5, 1, 2)), (384, 384, 256), classes, hidden)
+    return _simple(((96, 11, 4, 0), (256, 5, 1, 2)), (384, 384, 256), classes, hidden, channels)
 
 
-def zfnet(classes=1000, hidden=4096):
-    """ZFNet: (N, 3, 224, 224) to logits (N, classes); 107,627,624 parameters by default.
+def zfnet(classes=1000, hidden=4096, channels=3):
+    """ZFNet: (N, channels, 224, 224) to logits (N, classes); 107,627,624 parameters by default.
 
     AlexNet with a first convolution of 7 x 7 with stride 2, a second with stride 2, and 512, 1024 and 512 filters in
     the last three: the wider network of the paper's table 2. Pooling rounds its size up. Weights are normal with
     deviation 0.01.
     """
-    return _simple(((96, 7, 2, 1), (256, 5, 2, 0)), (512, 1024, 512), classes, hidden)
+    return _simple(((96, 7, 2, 1), (256, 5, 2, 0)), (512, 1024, 512), classes, hidden, channels)
 
 
-def _simple(large, small, classes, hidden):
+def _simple(large, small, classes, hidden, channels):
     """Two convolutions (filters, size, stride, padding), each pooled and normalised, and three of 3 x 3."""
-    layers, channels = [], 3
+    layers = []
     with nn.init.skip():
         for filters, size, stride, padding in large:
             layers += [
@@ -75,15 +75,15 @@ def _simple(large, small, classes, hidden):
     return network
 
 
-def alexnet_owt(classes=1000, hidden=4096):
-    """AlexNet of "One Weird Trick": (N, 3, 224, 224) to logits (N, classes); 61,100,840 parameters by default.
+def alexnet_owt(classes=1000, hidden=4096, channels=3):
+    """AlexNet of "One Weird Trick": (N, channels, 224, 224) to logits (N, classes); 61,100,840 parameters by default.
 
     One tower without groups or response normalisation, in the sizes and with the parameter names of torchvision's
     ``alexnet``. Weights from ``init.he_normal_``.
     """
     return Plain(
         nn.Sequential(
-            *conv(3, 64, 11, stride=4, padding=2),  # 64 x 55 x 55
+            *conv(channels, 64, 11, stride=4, padding=2),  # 64 x 55 x 55
             nn.MaxPool2d(3, 2),  # 64 x 27 x 27
             *conv(64, 192, 5, padding=2),
             nn.MaxPool2d(3, 2),  # 192 x 13 x 13

@@ -46,8 +46,8 @@ class PreActivatedBlock(nn.Module):
         return self.conv2(self.dropout(y)) + x
 
 
-def cifar_resnet(depth, classes=10, drop=0.0):
-    """The CIFAR-10 ResNet of depth 6 n + 2: (N, 3, 32, 32) to logits (N, classes).
+def cifar_resnet(depth, classes=10, drop=0.0, channels=3):
+    """The CIFAR-10 ResNet of depth 6 n + 2: (N, channels, 32, 32) to logits (N, classes).
 
     drop        probability with which stochastic depth leaves out the last residual block in training (0.5 in its
                 paper); it rises to that linearly over the blocks
@@ -59,24 +59,26 @@ def cifar_resnet(depth, classes=10, drop=0.0):
     drops = [nn.StochasticDepth(p) if p else nn.Identity() for p in nn.drop_rates(3 * count, drop)]
     sizes = _sizes(count, (16, 32, 64))
     blocks = [BasicBlock(*size, PaddedShortcut, layer) for size, layer in zip(sizes, drops, strict=True)]
-    return nn.Sequential(conv(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), *blocks, *_classifier(64, classes))
+    return nn.Sequential(conv(channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), *blocks, *_classifier(64, classes))
 
 
-def cifar_preresnet(depth, classes=10):
+def cifar_preresnet(depth, classes=10, channels=3):
     """The pre-activation ResNet of depth 6 n + 2: as ``cifar_resnet``, but nothing comes after a sum.
 
     1.7 million parameters at depth 110.
     """
     count = _blocks("cifar_preresnet", depth, 2)
     blocks = [PreActivatedBlock(*sizes, PaddedShortcut) for sizes in _sizes(count, (16, 32, 64))]
-    return nn.Sequential(conv(3, 16, 3), *blocks, nn.BatchNorm2d(64), nn.ReLU(), *_classifier(64, classes))
+    return nn.Sequential(conv(channels, 16, 3), *blocks, nn.BatchNorm2d(64), nn.ReLU(), *_classifier(64, classes))
 
 
-def wide_resnet(depth=28, width=10, dropout=0.0, classes=10):
-    """The wide ResNet of depth 6 n + 4: (N, 3, 32, 32) to logits (N, classes); 36,479,194 parameters by default.
+def wide_resnet(depth=28, width=10, dropout=0.0, classes=10, channels=3):
+    """The wide ResNet of depth 6 n + 4: (N, channels, 32, 32) to logits (N, classes).
 
     width       times the channels of ``cifar_resnet``
     dropout     between the convolutions of a block; 0.3 in the paper, where it is used
+
+    36,479,194 parameters by default.
     """
     count = _blocks("wide_resnet", depth, 4)
     blocks = [
@@ -84,7 +86,7 @@ def wide_resnet(depth=28, width=10, dropout=0.0, classes=10):
         for sizes in _sizes(count, (16 * width, 32 * width, 64 * width))
     ]
     last = 64 * width
-    return nn.Sequential(conv(3, 16, 3), *blocks, nn.BatchNorm2d(last), nn.ReLU(), *_classifier(last, classes))
+    return nn.Sequential(conv(channels, 16, 3), *blocks, nn.BatchNorm2d(last), nn.ReLU(), *_classifier(last, classes))
 
 
 def _blocks(name, depth, more):

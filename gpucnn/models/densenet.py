@@ -55,21 +55,21 @@ class DenseNet(nn.Module):
         return self.classifier(ops.flatten(x, 1))
 
 
-def densenet_121(classes=1000):
-    """DenseNet-121: (N, 3, 224, 224) to logits (N, classes); 7,978,856 parameters by default."""
+def densenet_121(classes=1000, channels=3):
+    """DenseNet-121: (N, channels, 224, 224) to logits (N, classes); 7,978,856 parameters by default."""
     stem = nn.Sequential()
-    stem.conv0 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+    stem.conv0 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     stem.norm0, stem.relu0, stem.pool0 = nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)
     return DenseNet(stem, 64, 32, (6, 12, 24, 16), classes)
 
 
-def densenet_bc(depth=100, growth=12, classes=10):
-    """DenseNet-BC for CIFAR: (N, 3, 32, 32) to logits (N, classes); 769,162 parameters by default.
+def densenet_bc(depth=100, growth=12, classes=10, channels=3):
+    """DenseNet-BC for CIFAR: (N, channels, 32, 32) to logits (N, classes); 769,162 parameters by default.
 
     depth       4 + 6 n: three blocks of n layers, each two convolutions; a stem, two transitions, the classifier
     """
     if depth < 10 or depth % 6 != 4:
         raise ValueError(f"densenet_bc: depth is 4 + 6 n with n from 1 on, but came {depth}")
     stem = nn.Sequential()
-    stem.conv0 = conv(3, 2 * growth, 3)
+    stem.conv0 = conv(channels, 2 * growth, 3)
     return DenseNet(stem, 2 * growth, growth, ((depth - 4) // 6,) * 3, classes)

@@ -32,15 +32,15 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """(N, 3, 224, 224) to logits (N, classes); in training (logits, logits of head 1, logits of head 2), for ``loss``.
+    """(N, channels, 224, 224) to logits (N, classes); in training also those of two heads, for ``loss``.
 
     6,998,552 parameters by default, and 6,379,728 in the two auxiliary heads, which only training uses. Evaluation
     takes other image sizes too. The paper leaves the initial values open; these are from ``init.he_normal_``.
     """
 
-    def __init__(self, classes=1000):
+    def __init__(self, classes=1000, channels=3):
         self.stem = nn.Sequential(
-            *conv(3, 64, 7, stride=2, padding=3),
+            *conv(channels, 64, 7, stride=2, padding=3),
             nn.MaxPool2d(3, 2, ceil_mode=True),
             nn.LocalResponseNorm(),
             *conv(64, 64, 1),
@@ -63,9 +63,9 @@ class GoogLeNet(nn.Module):
         return (logits, self.auxiliary1(early), self.auxiliary2(late)) if self.training else logits
 
     @staticmethod
-    def loss(outputs, labels):
+    def loss(outputs, labels, label_smoothing=0.0):
         """Cross-entropy of the three outputs of training with labels (N,); the auxiliary ones weigh 0.3."""
-        logits, *auxiliary = (ops.cross_entropy(output, labels) for output in outputs)
+        logits, *auxiliary = (ops.cross_entropy(output, labels, label_smoothing=label_smoothing) for output in outputs)
         return logits + AUXILIARY_WEIGHT * sum(auxiliary)
 
 

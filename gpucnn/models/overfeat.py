@@ -4,14 +4,14 @@ from .. import nn
 from .plain import Plain, conv, fully_connected, weighted
 
 
-def overfeat(classes=1000, hidden=(3072, 4096)):
-    """The fast OverFeat network: (N, 3, 231, 231) to logits (N, classes); 145,920,872 parameters by default.
+def overfeat(classes=1000, hidden=(3072, 4096), channels=3):
+    """The fast OverFeat network: (N, channels, 231, 231) to logits (N, classes); 145,920,872 parameters by default.
 
     Weights are normal with deviation 0.01, as in the paper.
     """
     with nn.init.skip():
         features = nn.Sequential(
-            *conv(3, 96, 11, stride=4),  # 96 x 56 x 56
+            *conv(channels, 96, 11, stride=4),  # 96 x 56 x 56
             nn.MaxPool2d(2),
             *conv(96, 256, 5),  # 256 x 24 x 24
             nn.MaxPool2d(2),

@@ -70,12 +70,12 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ResNet of depth 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
 
-    (N, 3, H, W) to logits (N, classes); 224 x 224 in the paper, 32 x 32 at least. Parameters have the names of
+    (N, channels, H, W) to logits (N, classes); 224 x 224 in the paper, 32 x 32 at least. Parameters have the names of
     torchvision's resnet18 to resnet152. Weights from ``init.he_normal_``, as in the paper.
     """
 
-    def __init__(self, depth, classes=1000):
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+    def __init__(self, depth, classes=1000, channels=3):
+        self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1, self.maxpool = nn.BatchNorm2d(64), nn.MaxPool2d(3, 2, padding=1)
         if depth not in STAGES:
             raise ValueError(f"ResNet: the depth is one of {', '.join(map(str, STAGES))}, but came {depth}")

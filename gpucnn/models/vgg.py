@@ -14,8 +14,8 @@ CONFIGURATIONS = {
 }
 
 
-def vgg(configuration, classes=1000, image=224, hidden=4096):
-    """VGG "a", "a-lrn", "b", "c", "d" or "e": (N, 3, image, image) to logits (N, classes).
+def vgg(configuration, classes=1000, image=224, hidden=4096, channels=3):
+    """VGG "a", "a-lrn", "b", "c", "d" or "e": (N, channels, image, image) to logits (N, classes).
 
     image       pixels, at least 32: five poolings halve it, and what remains goes to the first fully connected layer
 
@@ -27,7 +27,7 @@ def vgg(configuration, classes=1000, image=224, hidden=4096):
         raise ValueError(f"vgg: the configuration is one of {', '.join(CONFIGURATIONS)}, but came {configuration!r}")
     if image < 32:
         raise ValueError(f"vgg: five poolings leave something of 32 pixels or more, but came {image}")
-    layers, channels = [], 3
+    layers = []
     with nn.init.skip():
         for word in CONFIGURATIONS[configuration].split():
             if word == "M":

@@ -69,13 +69,18 @@ def one_cycle(total, start=1 / 25, end=1e-4 / 25, rise=0.3):
     return function
 
 
-def warm_up(steps, then=lambda t: 1.0):
+def warm_up(steps, then=lambda t: 1.0, factor=None):
     """The smaller of (t + 1) / steps and ``then(t)``: a straight rise to wherever the other function is.
+
+    factor      instead of the rise, stay at this value for the first ``steps`` counts (He et al. 2015, section 4.2)
 
     >>> [warm_up(4, linear(10))(t) for t in range(6)]
     [0.25, 0.5, 0.75, 0.7, 0.6, 0.5]
     """
     _positive("warm_up", steps=steps)
+    if factor is not None:
+        _positive("warm_up", factor=factor)
+        return lambda t: float(factor) if t < steps else then(t)
     return lambda t: min((t + 1) / steps, then(t))
 
 
@@ -148,6 +153,11 @@ class Schedule:
     def step(self):
         """Count one on and set the learning rate."""
         self.t += 1
+        self._set()
+
+    def report(self, metric):
+        """Tell a ``Plateau`` the metric of an epoch, and set the learning rate."""
+        self.function.report(metric)
         self._set()
 
     def _set(self):

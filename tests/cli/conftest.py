@@ -9,6 +9,7 @@ import pytest
 
 import gpucnn
 from gpucnn.data import digits
+from tests.data.pictures import write_mnist
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gpucnn.__file__).parents[1]), "GPUCNN_NUM_THREADS": "1"}
 
@@ -16,13 +17,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gpucnn.__file__).parents[1])
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory):
     """A folder with 600 training and 200 test digits as idx files."""
-    folder = tmp_path_factory.mktemp("mnist")
-    for part, data in zip(("train", "t10k"), (digits()[0][:600], digits()[1][:200]), strict=True):
-        for kind, array in (("images", data.images[:, 0]), ("labels", data.labels.astype("uint8"))):
-            sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
-            header = bytes([0, 0, 8, array.ndim]) + sizes
-            (folder / f"{part}-{kind}-idx{array.ndim}-ubyte").write_bytes(header + array.tobytes())
-    return folder
+    return write_mnist(tmp_path_factory.mktemp("mnist"), digits()[0][:600], digits()[1][:200])
 
 
 @pytest.fixture

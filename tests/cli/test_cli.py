@@ -9,10 +9,13 @@ import signal
 import struct
 import termios
 
+import numpy as np
 import pytest
 
 import gpucnn
+from gpucnn.checkpoint import read
 from gpucnn.cli import main
+from gpucnn.training import Run
 
 
 def one_line(result, reason):
@@ -39,7 +42,7 @@ def test_info(run):
 def test_no_command(run):
     code, _, err = run()
     assert code == 2
-    assert err == "gpucnn: the following arguments are required: train | summary | pack | info\n"
+    assert err == "gpucnn: the following arguments are required: train | eval | predict | summary | pack | info\n"
 
 
 def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
@@ -63,8 +66,10 @@ def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
     assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((folder / "checkpoint.json").read_text())
-    assert content["extra"]["epoch"] == 2
+    assert content["extra"]["training"]["epoch"] == 2
     assert content["extra"]["options"]["data"] == str(small_mnist)
+    assert content["extra"]["recipe"]["optimizer"]["lr"] == 0.05
+    assert " images/s, " in lines[1] and lines[1].endswith(" MiB") and "top-5" in lines[1]
 
     code, out, _ = run("train", "--data", small_mnist, "--epochs", 1, "--device", "cpu")
     assert code == 0
@@ -108,6 +113,30 @@ def test_ctrl_c_keeps_the_checkpoint(start, run, small_mnist):
     assert "run folder here" in out
 
 
+def test_a_long_epoch_is_saved_in_its_middle(capsys, monkeypatch, small_mnist, tmp_path):
+    """Every step here; the sixth save is cut off, as if Ctrl-C came then, after four steps of the first epoch."""
+    options = ["train", "--data", str(small_mnist), "--epochs", "2", "--batch", "100", "--device", "cpu", "--out"]
+    assert main([*options, str(tmp_path / "straight")]) == 0
+    monkeypatch.setattr("gpucnn.cli.train.SAVE_EVERY", 0)
+    save, saves = Run.save, []
+
+    def interrupted(run, path):
+        saves.append(path)
+        if len(saves) == 6:
+            raise KeyboardInterrupt
+        save(run, path)
+
+    monkeypatch.setattr(Run, "save", interrupted)
+    assert main([*options, str(tmp_path / "cut")]) == 130
+    assert "the checkpoint after epoch 0 and 4 steps is kept" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
+    checkpoints = [read(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "cut")]
+    for name, array in checkpoints[0][0].items():
+        assert np.array_equal(array, checkpoints[1][0][name]), name
+    rows = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("straight", "cut")]
+    assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
+
+
 def test_a_terminal_gets_a_bar(start, small_mnist):
     main_end, child_end = pty.openpty()
     fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
@@ -118,6 +147,7 @@ def test_a_terminal_gets_a_bar(start, small_mnist):
     os.close(main_end)
     assert child.returncode == 0
     assert "100%" in shown
+    assert "MiB" in shown
     assert "images/s" in shown
     assert "epoch 1/1" in out
 
@@ -131,15 +161,29 @@ def test_a_terminal_gets_a_bar(start, small_mnist):
         (["--epochs", "0"], "argument --epochs: is a whole number from 1 on, but came 0"),
         (["--batch", "1.5"], "argument --batch: invalid count value: '1.5'"),
         (["--seed", "-1"], "argument --seed: is a whole number from 0 on, but came -1"),
-        (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+        (["vgg"], "argument NAME: invalid choice: 'vgg'"),
+        (["--recipe", "vggg"], "recipe: one of alexnet, "),
+        (["--recipe", "vggg.toml"], "vggg.toml: No such file or directory"),
+        (["alphago-policy"], "recipe: alphago-policy has no recipe of its own"),
+        (["vgg-a", "--recipe", "lenet"], "build: vgg-a does not take 1x28x28 images"),
+        (["resnet-50"], "ColourOffset: images are (N, 3, H, W), but came (1, 1, 224, 224)"),
+        (["--test", "x"], "Run: test images go with training images, but came"),
+        (["--workers", "-1"], "argument --workers: is a whole number from 0 on, but came -1"),
         (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
         (["--amp", "float32"], "argument --amp: invalid choice: 'float32'"),
-        (["--amp", "float16", "--dtype", "float16"], "amp: float16 or bfloat16 beside the dtype float32"),
+        (
+            ["--amp", "float16", "--dtype", "float16"],
+            "amp: is mixed precision beside the dtype float32",
+        ),
         (["--device", "tpu"], "but came 'tpu'"),
-        (["--data", "nowhere"], "train-images-idx3-ubyte or train-images-idx3-ubyte.gz is expected in"),
+        (["--data", "nowhere"], "nowhere: No such file or directory"),
         (["--out", "a", "--resume", "b"], "not allowed with"),
         (["--resume", "nowhere"], "nowhere/checkpoint.safetensors: No such file or directory"),
         (["--resume", "x", "--batch", "3"], "--resume keeps the options of the run, but came --batch"),
+        (
+            ["lenet", "--resume", "x", "--recipe", "lenet"],
+            "the options of the run, but came NAME, --recipe",
+        ),
         (["--unknown"], "unrecognized arguments: --unknown"),
     ],
 )

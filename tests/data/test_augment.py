@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance
 
 from gpucnn.data import (
     Brightness,
+    CentreCrop,
     ColourOffset,
     Contrast,
     Cutout,
@@ -193,3 +194,11 @@ def test_mixup(cupy):
     for alpha, rows in ((0, labels), (1, labels[:5])):
         with pytest.raises(ValueError, match="mixup: alpha is positive and every image has a label"):
             mixup(images, rows, np.random.default_rng(0), alpha)
+
+
+def test_centre_crop():
+    images = np.arange(2 * 5 * 8, dtype=np.uint8).reshape(2, 1, 5, 8)
+    assert np.array_equal(CentreCrop(4)(images, None), images[:, :, 0:4, 2:6])
+    assert np.array_equal(CentreCrop(5)(images, None), images[:, :, :, 1:6])
+    with pytest.raises(ValueError, match=r"CentreCrop: 6 x 6 pixels lie in the image, but it is \(2, 1, 5, 8\)"):
+        CentreCrop(6)(images, None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpucnn.data import Draws, ScaleJitter, resize, resize_short_side
+from gpucnn.data import Draws, ScaleJitter, ShortSide, resize, resize_short_side
 from gpucnn.data.resize import short_side_size
 
 
@@ -69,3 +69,9 @@ def test_scale_jitter(shape):
     assert 14.5 < min(scales) < 18 and 30 < max(scales) < 33.5  # Pillow's filter follows a ramp to some percent
     assert len(set(starts)) > 50
     assert np.array_equal(jitter(images, Draws(0, 0, [5])), jitter(images, Draws(0, 0, [5])))
+
+
+def test_short_side_as_a_step():
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 11, 7), dtype=np.uint8)
+    assert np.array_equal(ShortSide(14)(images, None), resize_short_side(images, 14))
+    assert ShortSide(7)(images, None) is images

@@ -13,13 +13,15 @@ from gpucnn.models.resnet import BasicBlock, Bottleneck
 BIAS = 1e-5  # numbers up to 16 are added to logits of about one in float32 and taken off again
 
 
-def test_loss_of_googlenet_weighs_its_heads():
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_of_googlenet_weighs_its_heads(smoothing):
     network = models.GoogLeNet(10)
     rng = np.random.default_rng(0)
     outputs = [gpucnn.tensor(rng.standard_normal((3, 10), np.float32)) for _ in range(3)]
     labels = gpucnn.tensor([1, 2, 3])
-    main, first, second = (gpucnn.cross_entropy(logits, labels).item() for logits in outputs)
-    assert network.loss(outputs, labels).item() == pytest.approx(main + 0.3 * (first + second))
+    options = {"label_smoothing": smoothing}
+    main, first, second = (gpucnn.cross_entropy(logits, labels, **options).item() for logits in outputs)
+    assert network.loss(outputs, labels, **options).item() == pytest.approx(main + 0.3 * (first + second))
 
 
 def test_padded_shortcut():

@@ -167,3 +167,20 @@ def test_groups_follow_by_their_share():
 def test_bad_arguments(make, reason):
     with pytest.raises(ValueError, match=reason):
         make()
+
+
+def test_warm_up_at_one_value():
+    """He et al. 2015: a tenth of the rate for the first steps, then the whole."""
+    rate = schedule.warm_up(3, schedule.multi_step([5]), factor=0.1)
+    assert [rate(t) for t in range(7)] == [0.1, 0.1, 0.1, 1.0, 1.0, 0.1, 0.1]
+    with pytest.raises(ValueError, match="warm_up: factor is positive, but came 0"):
+        schedule.warm_up(3, factor=0)
+
+
+def test_a_report_changes_the_rate_at_once():
+    trained = optimizer()
+    rate = Schedule(trained, Plateau(factor=0.5, patience=0))
+    for metric in (1.0, 1.0):
+        assert trained.lr == 0.4
+        rate.report(metric)
+    assert trained.lr == 0.2

@@ -9,7 +9,7 @@ import gpucnn as g
 from gpucnn import config, device, native
 from gpucnn.conv import ConvShape, plan
 from gpucnn.conv import run as run_conv
-from gpucnn.training import Options, Training
+from gpucnn.training import Run, load_recipe
 from tests.cases import operands
 from tests.kernels.harness import DTYPES
 from tests.ops.table import CASES
@@ -203,14 +203,14 @@ def test_lenet_learns_in_mixed_precision_as_on_the_cpu(amp):
 
 
 def test_a_run_is_saved_and_resumed_on_the_device(tmp_path):
-    def small(training):
-        training.train.data, training.test.data = training.train.data[:24], training.test.data[:10]
-        return training
+    def small(run):
+        run.training.loader.data, run.training.test.data = run.training.loader.data[:24], run.training.test.data[:10]
+        return run
 
-    whole = small(Training(Options(device="cuda", dtype="bfloat16", epochs=2, batch=12)))
-    whole.run_epoch()
+    whole = small(Run(load_recipe("lenet", dtype="bfloat16", epochs=2, batch=12), device="cuda"))
+    whole.training.fit(1)
     whole.save(tmp_path / "checkpoint.safetensors")
-    row = whole.run_epoch()
-    resumed = small(Training.resume(tmp_path / "checkpoint.safetensors"))
-    again = resumed.run_epoch()
+    row = whole.training.fit(2)[-1]
+    resumed = small(Run.resume(tmp_path / "checkpoint.safetensors"))
+    again = resumed.training.fit(2)[-1]
     assert {key: row[key] for key in row if key != "seconds"} == {key: again[key] for key in row if key != "seconds"}
