@@ -114,5 +114,16 @@ def load(path=None):
     return module
 
 
+@cache
+def selftest():
+    """The library of selftest.cu: each of its functions run_* returns the message of an error, or None."""
+    path = link("selftest", [SIMT / "selftest.cu", *SHIM], (SIMT / "include", ROOT / "kernels"))
+    library = ctypes.CDLL(str(path))
+    for name in re.findall(r"^EXPORT const char\* (\w+)", (SIMT / "selftest.cu").read_text(), re.M):
+        getattr(library, name).restype = ctypes.c_char_p
+    library.simt_seed(ctypes.c_uint64(0))
+    return library
+
+
 if __name__ == "__main__":
     print(build())
