@@ -65,10 +65,17 @@ def _winograd(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
+def _split(direction):
+    """What is left out of a product is at most 8 units of 2**-24 of it: within the law of error 2 from 16 terms on."""
+    return lambda shape, dtype: dtype == "float32" and shape.terms(direction) >= 16
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
+    implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
+    implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022)
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -79,6 +86,10 @@ def _rows(device, direction):
         errors = (1.0, 4.0) if transforms else (2.0, 10.0)
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
+    if device == "cuda":
+        takes = {"implicit": _any, "implicit_split": _split(direction)}
+        for name in takes:
+            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=direction != "wgrad")
     return rows
 
 

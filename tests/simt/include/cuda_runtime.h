@@ -31,6 +31,13 @@ inline unsigned mask_or_all(unsigned mask = 0xffffffffu) { return mask; }
 
 using std::isnan;
 
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+
 // Threads run one at a time, so a plain read and write is atomic.
 template <class T>
 T atomicAdd(T* address, T value) {

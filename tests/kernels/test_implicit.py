@@ -1,0 +1,90 @@
+"""Implicit GEMM beyond the cases of every row: both tile sizes, splits of the sum, and the accuracy of split operands."""
+
+import numpy as np
+import pytest
+
+from gpucnn.conv.algos import ALGOS
+from gpucnn.conv.reference import convolve
+from gpucnn.conv.shape import DIRECTIONS, ConvShape
+from tests.cases import CASES, operands
+from tests.kernels.harness import DTYPES
+from tests.tolerance import check, check_conv
+
+# (row, dtype of native code, dtype of the arrays)
+KINDS = [("implicit", name, dtype) for name, dtype in DTYPES.items()]
+KINDS += [("implicit", "tf32", DTYPES["float32"]), ("implicit_split", "float32", DTYPES["float32"])]
+every_kind = pytest.mark.parametrize(("row", "name", "dtype"), KINDS, ids=[f"{row}-{name}" for row, name, _ in KINDS])
+
+# More than 64 rows and columns, and enough tiles (common tiles, on the host) in every direction: the large tile.
+LARGE = ConvShape(1, 70, 17, 17, 66, 2, 1)
+
+
+def check_kind(direction, shape, a, b, out, name):
+    """The law; for tf32, whose inputs may lose 13 bits, with that much more per product."""
+    if name != "tf32":
+        return check_conv(direction, shape, a, b, out)
+    magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
+    check(out, convolve(direction, shape, a, b), magnitude, 1, factor=2.0**-10 * 2**24)
+
+
+@every_kind
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_large_tile(kernels, row, name, dtype, direction):
+    a, b = operands(LARGE, direction, dtype)
+    check_kind(direction, LARGE, a, b, kernels.conv(row, direction, LARGE, name, a, b), name)
+
+
+@every_kind
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+def test_a_batch_has_the_bits_of_its_images(kernels, row, name, dtype, direction):
+    """Though three images take the large tile and one the small."""
+    shape, one = (ConvShape(n, 66, 10, 11, 67, 1, 1) for n in (3, 1))
+    a, b = operands(shape, direction, dtype)
+    whole = kernels.conv(row, direction, shape, name, a, b)
+    for n in range(3):
+        assert kernels.conv(row, direction, one, name, a[n : n + 1], b).tobytes() == whole[n : n + 1].tobytes()
+
+
+@every_kind
+def test_wgrad_in_any_workspace(kernels, row, name, dtype):
+    """One split, some, and as many as are of use: each adds all of the products up."""
+    shape = CASES["same_3x3"]
+    a, b = operands(shape, "wgrad", dtype)
+    _, best = kernels.lib.conv_implicit_workspace(shape, name, "wgrad")
+    one = int(np.prod(shape.w)) * 4
+    assert best >= 3 * one
+    results = [kernels.conv(row, "wgrad", shape, name, a, b, size) for size in (0, 2 * one - 1, 2 * one, best, 2 * best)]
+    for out in results:
+        check_kind("wgrad", shape, a, b, out, name)
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[3], results[4])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", ["pointwise", "same_3x3", "many_channels"])
+def test_split_holds_the_law_for_positive_operands(kernels, case, direction):
+    """All errors of truncation have one sign, and partial sums grow: where promoting them to registers matters."""
+    shape = CASES[case]
+    if not ALGOS["cuda", direction]["implicit_split"].takes(shape, "float32"):
+        pytest.skip("too few terms")
+    a, b = (np.abs(array) for array in operands(shape, direction, np.float32))
+    out = kernels.conv("implicit_split", direction, shape, "float32", a, b)
+    check_conv(direction, shape, a, b, out, ALGOS["cuda", direction]["implicit_split"].error)
+
+
+def test_split_keeps_the_range_of_float32(kernels):
+    """Products of numbers far below and above the range of float16."""
+    shape = CASES["same_3x3"]
+    x, w = operands(shape, "fwd", np.float32)
+    x, w = x * np.float32(2.0**90), w * np.float32(2.0**-100)
+    check_conv("fwd", shape, x, w, kernels.conv("implicit_split", "fwd", shape, "float32", x, w))
+
+
+def test_what_does_not_fit_is_refused(kernels):
+    shape = CASES["same_3x3"]
+    half = DTYPES["float16"]
+    for direction in DIRECTIONS:
+        with pytest.raises(ValueError, match=f"conv_implicit_split_{direction}: takes float32, but came float16"):
+            kernels.conv("implicit_split", direction, shape, "float16", *operands(shape, direction, half))
+    for name in ("conv_implicit_workspace", "conv_implicit_filters_bytes"):
+        with pytest.raises(ValueError, match=f"{name}: direction is fwd, dgrad or wgrad, but came forward"):
+            getattr(kernels.lib, name)(shape, "float32", "forward")
