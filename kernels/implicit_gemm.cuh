@@ -76,19 +76,6 @@ class TensorCoreProduct {
 
     __device__ void multiply(const char* a, const char* b, int rows, int columns) {
         if (first_row() >= rows || first_column() >= columns) return;  // the whole warp
-        if constexpr (kSplit) {
-            TensorCoreProduct stage;
-            stage.clear();
-            stage.add(a, b);
-#pragma unroll
-            for (int i = 0; i < kSquaresM * kSquaresN * 4; ++i) (&sums_[0][0][0])[i] += (&stage.sums_[0][0][0])[i];
-        } else {
-            add(a, b);
-        }
-    }
-
-  private:
-    __device__ void add(const char* a, const char* b) {
         const int in_matrix = lane() % 8, matrix = lane() / 8;
 #pragma unroll(kSplit ? 1 : 2)                  // registers are short where there are two parts
         for (int step = 0; step < 2; ++step) {  // 32 of the 64 bytes of a row each
@@ -108,19 +95,26 @@ class TensorCoreProduct {
                      b + (kByTerm ? at_term<Tile::kN>(16 * step + matrix % 2 * 8 + in_matrix, column / 8 + matrix / 2)
                                   : at_operand(column + matrix / 2 * 8 + in_matrix, 2 * step + matrix % 2)));
                 // One part of A with one of B at a time: neighbouring mma then add to different sums.
-                const auto product = [&](int part_a, int part_b) {
+                const auto product = [&](int part_a, int part_b, auto& sums, int first) {
 #pragma unroll
                     for (int square = 0; square < 2; ++square) {
                         const uint32_t words[2] = {parts_b[part_b][2 * square], parts_b[part_b][2 * square + 1]};
 #pragma unroll
-                        for (int i = 0; i < kSquaresM; ++i) mma<T>(sums_[i][j + square], parts_a[i][part_a], words);
+                        for (int i = 0; i < kSquaresM; ++i) mma<T>(sums[i][first + square], parts_a[i][part_a], words);
                     }
                 };
-                if constexpr (kSplit) {  // the small ones first
-                    product(1, 0);
-                    product(0, 1);
+                if constexpr (kSplit) {
+                    float partial[kSquaresM][2][4] = {};
+                    product(1, 0, partial, 0);  // the small ones first
+                    product(0, 1, partial, 0);
+                    product(0, 0, partial, 0);
+#pragma unroll
+                    for (int i = 0; i < kSquaresM; ++i)
+#pragma unroll
+                        for (int at = 0; at < 8; ++at) sums_[i][j + at / 4][at % 4] += partial[i][at / 4][at % 4];
+                } else {
+                    product(0, 0, sums_, j);
                 }
-                product(0, 0);
             }
         }
     }

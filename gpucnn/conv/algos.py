@@ -66,8 +66,8 @@ def _winograd(shape, dtype):
 
 
 def _split(direction):
-    """What is left out of a product is at most 8 units of 2**-24 of it: within the law of error 2 from 16 terms on."""
-    return lambda shape, dtype: dtype == "float32" and shape.terms(direction) >= 16
+    """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
+    return lambda shape, dtype: dtype == "float32" and shape.terms(direction) >= 32
 
 
 def _rows(device, direction):
