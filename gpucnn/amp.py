@@ -31,7 +31,7 @@ from .tensor import Tensor, as_tensor
 # a float32 one becomes float32), norms and pooling keep their statistics and sums in float32 whatever comes.
 HALF, WIDE, WIDEST = "half", "wide", "widest"
 POLICY = {
-    **dict.fromkeys(("conv2d", "conv_transpose2d", "linear", "matmul"), HALF),
+    **dict.fromkeys(("conv2d", "conv_transpose2d", "linear", "matmul", "prelu"), HALF),
     **dict.fromkeys(("softmax", "log_softmax", "cross_entropy", "hinge_loss", "mse_loss", "l1_loss"), WIDE),
     **dict.fromkeys(("binary_cross_entropy_with_logits", "kl_div"), WIDE),
     **dict.fromkeys(("exp", "log", "pow", "sum", "mean", "var"), WIDE),
