@@ -1,11 +1,11 @@
 // implicit: convolution as one matrix product whose columns are never stored (Chetlur et al. 2014), forward and input
 // gradient; implicit_wgrad.cu has the weight gradient, implicit_gemm.cuh the product of tiles.
 //
-//   fwd     y  (Kg, N PQ) = w (Kg, RS Cg)   pixels of x  (RS Cg, N PQ)    per group; reads x, filters, bias; writes y
-//   dgrad   dx (Cg, N HW) = w (Cg, RS Kg)   pixels of dy (RS Kg, N HW)    per group and phase; reads dy, filters;
-//   writes dx filters (groups, Kg or Cg, RS, channels padded to chunks of 16 bytes), from w by conv_implicit_filters:
-//   so that a
-//           thread copies 16 bytes of them at a time, whatever the shape
+//   fwd     y  (Kg, N PQ) = w (Kg, RS Cg)   pixels of x  (RS Cg, N PQ)   per group: reads x, filters, bias; writes y
+//   dgrad   dx (Cg, N HW) = w (Cg, RS Kg)   pixels of dy (RS Kg, N HW)   per group and phase: reads dy, filters;
+//                                                                        writes dx
+//   filters (groups, Kg or Cg, RS, channels padded to chunks of 16 bytes): w as conv_implicit_filters orders it, so
+//   that a thread copies 16 bytes of it at a time, whatever the shape
 //
 // dgrad with a stride: pixels of dx that are congruent modulo the stride meet the same taps, and between them form a
 // convolution of stride 1. Each such phase is a product of its own, so that no product with a zero is made; a phase

@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int64_t kMostSplits = 256, kLeastSteps = kFullGpu > 16 ? 16 : 2;  // of a split: else its results cost more
+constexpr int64_t kMostSplits = 256, kLeastSteps = 16;  // of a split: else its results cost more
 
 // A number of positions as steps of n, p and q.
 struct Advance {

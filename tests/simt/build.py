@@ -25,6 +25,7 @@ CACHE = ROOT / "build" / "simt"
 SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp"]
 FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
+    "-Wno-unknown-pragmas",  # unroll
     "-fno-gnu-unique",  # several builds (mutants) live in one process, each with its own variables
     "-U_FORTIFY_SOURCE",  # longjmp switches stacks, which the fortified one takes for an error
     *shlex.split(os.environ.get("CXXFLAGS", "")),
