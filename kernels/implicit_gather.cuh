@@ -7,9 +7,11 @@
 
 // An image (N, image_channels, H, W). Position (p, q) reads, through tap (r, s), the pixel
 // (p scale + r step + shift); a negative number is kept modulo 2^32, so that one comparison tests both borders.
+// The elements of a group's channels in one image are numbered in 32 bits: two instructions an address instead of five.
 struct Image {
-    int64_t plane, image;  // elements from channel to channel, from image to image
-    int channels;          // of a group
+    int64_t image;   // elements from image to image
+    unsigned plane;  // and from channel to channel
+    int channels;    // of a group
     unsigned H, W;
     unsigned scale_h, scale_w, step_h, step_w, shift_h, shift_w;
 };
@@ -45,7 +47,8 @@ struct Pixel {
 
     __device__ void place(const Image& image, const T* data, int group_index, int64_t n, unsigned p, unsigned q,
                           bool exists) {
-        group = data + n * image.image + group_index * image.channels * image.plane;
+        group = data + n * image.image + group_index * image.channels * int64_t(image.plane);
+        pin(group);  // then an address is this and 32 bits: two instructions instead of five
         h = p * image.scale_h + image.shift_h;
         w = q * image.scale_w + image.shift_w;
         channels = exists ? image.channels : 0;
@@ -56,9 +59,9 @@ struct Pixel {
     __device__ void read(const Image& image, const ChunkOfTaps& chunk, bool wanted, F element) const {
         const unsigned y = h + chunk.r * image.step_h, x = w + chunk.s * image.step_w;
         const int left = wanted && y < image.H && x < image.W ? channels - chunk.channel : 0;
-        const T* address = group + chunk.channel * image.plane + int64_t(y) * image.W + x;
+        const unsigned first = chunk.channel * image.plane + y * image.W + x;
 #pragma unroll
-        for (int i = 0; i < kChunk<T>; ++i, address += image.plane) element(i, address, i < left);
+        for (int i = 0; i < kChunk<T>; ++i) element(i, group + (first + i * image.plane), i < left);
     }
 };
 
@@ -72,7 +75,7 @@ struct ChunksOfPixels {
     static_assert(Tile::kThreads % kPositions == 0 && kChunks * 16 * Tile::kThreads == Tile::kN * kRowBytes);
     static_assert(!kByTerm || Tile::kM == Tile::kN);  // then both operands are read in this way
 
-    uint16_t held[kChunks][8];  // of 16-bit types
+    uint32_t held[kChunks][8];  // of 16-bit types
 
     __device__ static int position() { return int(threadIdx.x) % kPositions; }
     __device__ static int chunk(int i) { return int(threadIdx.x) / kPositions + kApart * i; }
@@ -80,9 +83,8 @@ struct ChunksOfPixels {
     __device__ void start(int i, const Pixel<T>& pixel, const Image& image, const ChunkOfTaps& taps, bool wanted,
                           char* tile) {
         if constexpr (sizeof(T) == 2)
-            pixel.read(image, taps, wanted, [&](int j, const T* address, bool valid) {
-                held[i][j] = valid ? *reinterpret_cast<const uint16_t*>(address) : uint16_t(0);
-            });
+            pixel.read(image, taps, wanted,
+                       [&](int j, const T* address, bool valid) { held[i][j] = load_2_bytes(address, valid); });
         else
             pixel.read(image, taps, wanted, [&](int j, const T* address, bool valid) {
                 const int row = kByTerm ? chunk(i) * 4 + j : position(),
@@ -93,8 +95,8 @@ struct ChunksOfPixels {
 
     __device__ void finish(int i, char* tile) const {
         if constexpr (sizeof(T) == 2) {
-            uint4 words;
-            std::memcpy(&words, held[i], 16);
+            const uint4 words{held[i][0] | held[i][1] << 16, held[i][2] | held[i][3] << 16,
+                              held[i][4] | held[i][5] << 16, held[i][6] | held[i][7] << 16};
             const int at = kByTerm ? at_term<Tile::kN>(position(), chunk(i)) : at_operand(position(), chunk(i));
             *reinterpret_cast<uint4*>(tile + at) = words;
         }
@@ -103,7 +105,7 @@ struct ChunksOfPixels {
 
 inline Image image_of(int channels, int groups, int H, int W) {
     const int64_t plane = int64_t(H) * W;
-    return {plane, channels * plane, channels / groups, unsigned(H), unsigned(W), 1, 1, 1, 1, 0, 0};
+    return {channels * plane, unsigned(plane), channels / groups, unsigned(H), unsigned(W), 1, 1, 1, 1, 0, 0};
 }
 
 // x as the forward convolution reads it.

@@ -77,23 +77,25 @@ class TensorCoreProduct {
     __device__ void multiply(const char* a, const char* b, int rows, int columns) {
         if (first_row() >= rows || first_column() >= columns) return;  // the whole warp
         const int in_matrix = lane() % 8, matrix = lane() / 8;
+        a += kByTerm ? 0 : first_row() * kRowBytes;  // apart from the rest of the address, which 8 rows repeat
+        b += kByTerm ? 0 : first_column() * kRowBytes;
 #pragma unroll(kSplit ? 1 : 2)                  // registers are short where there are two parts
         for (int step = 0; step < 2; ++step) {  // 32 of the 64 bytes of a row each
             uint32_t parts_a[kSquaresM][kParts][4];
 #pragma unroll
             for (int i = 0; i < kSquaresM; ++i) {  // matrices: 8 rows, the next 8; the same of the next 8 words
-                const int row = first_row() + 16 * i;
+                const int chunk = (first_row() + 16 * i) / 8 + matrix % 2;
                 load(parts_a[i],
-                     a + (kByTerm ? at_term<Tile::kM>(16 * step + matrix / 2 * 8 + in_matrix, row / 8 + matrix % 2)
-                                  : at_operand(row + matrix % 2 * 8 + in_matrix, 2 * step + matrix / 2)));
+                     kByTerm ? a + at_term<Tile::kM>(matrix / 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kM * 2
+                             : a + at_operand(matrix % 2 * 8 + in_matrix, 2 * step + matrix / 2) + i * 16 * kRowBytes);
             }
 #pragma unroll
             for (int j = 0; j < kSquaresN; j += 2) {  // matrices: 8 columns, their next 8 words; the next 8 columns
-                const int column = first_column() + 8 * j;
+                const int chunk = first_column() / 8 + j + matrix / 2;
                 uint32_t parts_b[kParts][4];
                 load(parts_b,
-                     b + (kByTerm ? at_term<Tile::kN>(16 * step + matrix % 2 * 8 + in_matrix, column / 8 + matrix / 2)
-                                  : at_operand(column + matrix / 2 * 8 + in_matrix, 2 * step + matrix % 2)));
+                     kByTerm ? b + at_term<Tile::kN>(matrix % 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kN * 2
+                             : b + at_operand(matrix / 2 * 8 + in_matrix, 2 * step + matrix % 2) + j * 8 * kRowBytes);
                 // One part of A with one of B at a time: neighbouring mma then add to different sums.
                 const auto product = [&](int part_a, int part_b, auto& sums, int first) {
 #pragma unroll
@@ -144,13 +146,16 @@ class ScalarProduct {
     __device__ void multiply(const char* a, const char* b, int, int) {
 #pragma unroll 1
         for (int chunk = 0; chunk < 4; ++chunk) {
+            // The permutation repeats after 8 rows: the addresses of the others are these and constants.
+            const char* const first_right = b + at_operand(column(0), chunk);
+            const char* const first_left[2] = {a + at_operand(row(0), chunk), a + at_operand(row(1), chunk)};
             float4 right[kColumns];
 #pragma unroll
             for (int j = 0; j < kColumns; ++j)
-                right[j] = *reinterpret_cast<const float4*>(b + at_operand(column(j), chunk));
+                right[j] = *reinterpret_cast<const float4*>(first_right + j * 8 * kRowBytes);
 #pragma unroll
             for (int i = 0; i < kRows; ++i) {
-                const float4 left = *reinterpret_cast<const float4*>(a + at_operand(row(i), chunk));
+                const float4 left = *reinterpret_cast<const float4*>(first_left[i % 2] + i / 2 * 8 * kRowBytes);
 #pragma unroll
                 for (int j = 0; j < kColumns; ++j) {
                     sums_[i][j] += left.x * right[j].x;
@@ -169,7 +174,7 @@ class ScalarProduct {
 // The ring: `fetch` has start(tile of A, tile of B), which starts to bring the next step's tiles, and finish(the same),
 // which stores what it holds in registers. All threads call this; at the end the shared memory is free again.
 template <class Tile, class Fetch, class Product>
-__device__ void sum_over_steps(int64_t steps, Fetch& fetch, Product& product, int rows, int columns) {
+__device__ void sum_over_steps(int steps, Fetch& fetch, Product& product, int rows, int columns) {
     char* const memory = dynamic_shared();
     char* const end = memory + Tile::kSharedBytes;
     char* filling = memory;
@@ -181,10 +186,10 @@ __device__ void sum_over_steps(int64_t steps, Fetch& fetch, Product& product, in
         cp_async_commit();
     }
     char* reading = memory;
-    for (int64_t step = 0; step < steps; ++step) {
+    for (int step = 0; step < steps; ++step) {
         cp_async_wait<Tile::kStages - 2>();
         __syncthreads();  // this step's tiles are there, and nobody reads those of the step before any more
-        const bool more = step + Tile::kStages - 1 < steps;
+        const bool more = step < steps - (Tile::kStages - 1);
         if (more) fetch.start(filling, filling + Tile::kBytesA);
         cp_async_commit();
         product.multiply(reading, reading + Tile::kBytesA, rows, columns);
@@ -235,9 +240,16 @@ void with_product(DType dtype, bool split, int64_t products, int64_t M, int64_t 
         with_product_of_tile<SmallTile, kByTerm>(dtype, split, f);
 }
 
-inline void require_split_dtype(const char* op, DType dtype, bool split) {
+// What the kernels take; gpucnn/conv/algos.py says the same.
+inline void require_taken(const char* op, const ConvShape& s, DType dtype, bool split) {
     if (split && dtype != DType::float32)
         throw std::invalid_argument(std::string(op) + ": takes float32, but came " + name_of(dtype));
+    const double most = std::max(
+        {double(s.Cg()) * s.H * s.W, double(s.Kg()) * s.P * s.Q, double(s.R) * s.S * (std::max(s.Cg(), s.Kg()) + 8)});
+    if (most >= double(1u << 31))
+        throw std::invalid_argument(std::string(op) +
+                                    ": an image and a filter have fewer than 2^31 elements in a group" + ", but came " +
+                                    s.text());
 }
 
 inline void require_direction(const char* op, const std::string& direction) {

@@ -127,6 +127,33 @@ __device__ inline uint32_t to_tf32(float value) {
     return bits;
 }
 
+// The 2 aligned bytes at `global`, which nobody writes meanwhile, or 0 if not valid; `global` is then not read. A
+// register of its own for each: the compiler would pack pairs at once, and so wait for the loads.
+__device__ inline uint32_t load_2_bytes(const void* global, bool valid) {
+    uint32_t word;
+#ifdef __CUDACC__
+    asm volatile(
+        "{\n.reg .pred valid;\nsetp.ne.u32 valid, %2, 0;\nmov.u32 %0, 0;\n@valid ld.global.nc.u16 %0, [%1];\n}\n"
+        : "=&r"(word)
+        : "l"(global), "r"(static_cast<unsigned>(valid)));
+#else
+    uint16_t bytes = 0;
+    if (valid) std::memcpy(&bytes, global, 2);
+    word = bytes;
+#endif
+    return word;
+}
+
+// No instruction, but the compiler forgets what the pointer was made of, and so keeps it in registers.
+template <class T>
+__device__ inline void pin(T*& pointer) {
+#ifdef __CUDACC__
+    asm volatile("" : "+l"(pointer));
+#else
+    (void)pointer;
+#endif
+}
+
 __device__ inline float float_of(uint32_t bits) {
 #ifdef __CUDACC__
     return __uint_as_float(bits);

@@ -65,9 +65,16 @@ def _winograd(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
+def _implicit(shape, dtype):
+    """The elements of a group's image and filter are numbered in 32 bits."""
+    image = max(shape.C * shape.H * shape.W, shape.K * shape.P * shape.Q) // shape.groups
+    filters = (max(shape.C, shape.K) // shape.groups + 8) * shape.R * shape.S
+    return max(image, filters) < 2**31
+
+
 def _split(direction):
     """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
-    return lambda shape, dtype: dtype == "float32" and shape.terms(direction) >= 32
+    return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
 
 
 def _rows(device, direction):
@@ -87,7 +94,7 @@ def _rows(device, direction):
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
     if device == "cuda":
-        takes = {"implicit": _any, "implicit_split": _split(direction)}
+        takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:
             rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=direction != "wgrad")
     return rows

@@ -91,6 +91,13 @@ def test_what_does_not_fit_is_refused(kernels):
     for direction in DIRECTIONS:
         with pytest.raises(ValueError, match=f"conv_implicit_split_{direction}: takes float32, but came float16"):
             kernels.conv("implicit_split", direction, shape, "float16", *operands(shape, direction, half))
+    small, large = (ConvShape(1, 6, 2**15, width, 9, 1, 1, groups=3) for width in (2**16 // 3, 2**16 // 3 + 1))
+    assert ALGOS["cuda", "fwd"]["implicit"].takes(small, "float32")
+    assert not ALGOS["cuda", "fwd"]["implicit"].takes(large, "float32")
+    with pytest.raises(
+        ValueError, match=r"conv_implicit_fwd: an image .* fewer than 2\^31 .*, but came x \(1, 6, 32768"
+    ):
+        kernels.lib.conv_implicit_fwd(large, "float32", 0, 0, 0, False, 0, 0, 0, 0)
     for name in ("conv_implicit_workspace", "conv_implicit_filters_bytes"):
         with pytest.raises(ValueError, match=f"{name}: direction is fwd, dgrad or wgrad, but came forward"):
             getattr(kernels.lib, name)(shape, "float32", "forward")
