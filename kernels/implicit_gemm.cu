@@ -16,7 +16,7 @@
 // Speed, counted in sm_90a code, for a step of a (128, 128) tile: a warp issues, for 16 bits, 32 mma and 218 other
 // instructions (16 loads of 2 bytes with addresses and borders are half of these), so 500 cycles with two warps a
 // scheduler, against 512 of mma on an A100 and 256 on an H100: bound by issue, at most half of an H100's peak. TF32
-// issues 580 cycles for the same mma cycles; split 1580 for 1536 on an A100; float32 2600 for 2048 of FFMA, 78 % of the
+// issues 450 cycles for the same mma cycles; split 1580 for 1536 on an A100; float32 2600 for 2048 of FFMA, 78 % of the
 // peak. Few channels (C = 3) waste the padding to 8 (4). Filters are prepared once and kept by the caller.
 // Accuracy: tensor cores truncate, so a sum of L terms of one sign is low by up to L / 8 units of 2^-24 (L / 4 for
 // TF32): less than the rounding of 16-bit outputs to L = 2^16, and the reason that split promotes its sums.
@@ -26,9 +26,10 @@
 
 namespace {
 
-// filters <- w: rows of the product, then taps, then channels of the group; zeros behind them.
+// filters <- w: rows of the product, then taps, then channels of the group; zeros behind them. Rounded where for TF32.
 template <class T>
-__global__ void filters_kernel(ConvShape s, bool gradient, const T* __restrict__ w, T* __restrict__ filters) {
+__global__ void filters_kernel(ConvShape s, bool gradient, bool tf32, const T* __restrict__ w,
+                               T* __restrict__ filters) {
     const int rows = gradient ? s.Cg() : s.Kg(), channels = gradient ? s.Kg() : s.Cg();
     const int padded = padded_channels<T>(channels);
     const int64_t taps = int64_t(s.R) * s.S, count = s.groups * rows * taps * padded;
@@ -38,6 +39,8 @@ __global__ void filters_kernel(ConvShape s, bool gradient, const T* __restrict__
         const int64_t group = group_row / rows, row = group_row % rows;
         const int64_t k = group * s.Kg() + (gradient ? channel : row), c = gradient ? row : channel;
         filters[i] = channel < channels ? w[(k * s.Cg() + c) * taps + tap] : static_cast<T>(0.f);
+        if constexpr (std::is_same_v<T, float>)
+            if (tf32) filters[i] = float_of(to_tf32(filters[i]));
     }
 }
 
@@ -207,7 +210,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 int64_t conv_implicit_filters_bytes(const ConvShape& s, DType dtype, const std::string& direction) {
     require_direction("conv_implicit_filters_bytes", direction);
     const bool gradient = direction == "dgrad";
-    const int64_t chunks = ceil_div((gradient ? s.Kg() : s.Cg()) * size_of(dtype), 16);
+    const int64_t chunks = ceil_div(int64_t(gradient ? s.Kg() : s.Cg()) * size_of(dtype), int64_t(16));
     return int64_t(gradient ? s.C : s.K) * s.R * s.S * chunks * 16;
 }
 
@@ -216,7 +219,7 @@ void conv_implicit_filters(const ConvShape& s, DType dtype, const std::string& d
     const int64_t count = conv_implicit_filters_bytes(s, dtype, direction) / size_of(dtype);
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
-        launch(filters_kernel<T>, blocks_for(count), kThreads, 0, stream, s, direction == "dgrad",
+        launch(filters_kernel<T>, blocks_for(count), kThreads, 0, stream, s, direction == "dgrad", dtype == DType::tf32,
                static_cast<const T*>(w), static_cast<T*>(filters));
     });
     check(cudaGetLastError(), "conv_implicit_filters", s.text());

@@ -41,7 +41,8 @@ __device__ inline int at_term(int term, int chunk) {
 // operand is big + small, both TF32, and three products (small small is below 2^-22 of the result) give float32
 // accuracy (Ootomo & Yokota 2022); since tensor cores truncate, sums run through them for one stage only, then add up
 // outside.
-template <class T, class Tile, bool kByTerm, bool kSplit>
+// kRoundedA: A holds TF32 numbers already.
+template <class T, class Tile, bool kByTerm, bool kSplit, bool kRoundedA = false>
 class TensorCoreProduct {
     static constexpr int kSquaresM = Tile::kM / Tile::kWarpsM / 16, kSquaresN = Tile::kN / Tile::kWarpsN / 8;
     static constexpr int kParts = kSplit ? 2 : 1;
@@ -52,9 +53,10 @@ class TensorCoreProduct {
     __device__ static int first_column() { return int(threadIdx.x) / 32 % Tile::kWarpsN * (Tile::kN / Tile::kWarpsN); }
 
     // Words of four matrices into parts[0], rounded or split where T is float.
+    template <bool kRounded>
     __device__ static void load(uint32_t (&parts)[kParts][4], const char* row) {
         ldmatrix_x4<kByTerm>(parts[0], row);
-        if constexpr (std::is_same_v<T, float>)
+        if constexpr (std::is_same_v<T, float> && !kRounded)
             for (int i = 0; i < 4; ++i) {
                 const float value = float_of(parts[0][i]);
                 parts[0][i] = to_tf32(value);
@@ -85,17 +87,19 @@ class TensorCoreProduct {
 #pragma unroll
             for (int i = 0; i < kSquaresM; ++i) {  // matrices: 8 rows, the next 8; the same of the next 8 words
                 const int chunk = (first_row() + 16 * i) / 8 + matrix % 2;
-                load(parts_a[i],
-                     kByTerm ? a + at_term<Tile::kM>(matrix / 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kM * 2
-                             : a + at_operand(matrix % 2 * 8 + in_matrix, 2 * step + matrix / 2) + i * 16 * kRowBytes);
+                load<kRoundedA>(
+                    parts_a[i],
+                    kByTerm ? a + at_term<Tile::kM>(matrix / 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kM * 2
+                            : a + at_operand(matrix % 2 * 8 + in_matrix, 2 * step + matrix / 2) + i * 16 * kRowBytes);
             }
 #pragma unroll
             for (int j = 0; j < kSquaresN; j += 2) {  // matrices: 8 columns, their next 8 words; the next 8 columns
                 const int chunk = first_column() / 8 + j + matrix / 2;
                 uint32_t parts_b[kParts][4];
-                load(parts_b,
-                     kByTerm ? b + at_term<Tile::kN>(matrix % 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kN * 2
-                             : b + at_operand(matrix / 2 * 8 + in_matrix, 2 * step + matrix % 2) + j * 8 * kRowBytes);
+                load<false>(
+                    parts_b,
+                    kByTerm ? b + at_term<Tile::kN>(matrix % 2 * 8 + in_matrix, chunk) + step * 16 * Tile::kN * 2
+                            : b + at_operand(matrix / 2 * 8 + in_matrix, 2 * step + matrix % 2) + j * 8 * kRowBytes);
                 // One part of A with one of B at a time: neighbouring mma then add to different sums.
                 const auto product = [&](int part_a, int part_b, auto& sums, int first) {
 #pragma unroll
@@ -214,30 +218,31 @@ constexpr int64_t kFullGpu = 132;  // blocks: an H200 has as many multiprocessor
 constexpr int64_t kFullGpu = 3;  // on the host, so that small tests reach the large tile and several splits
 #endif
 
-template <class Tile, bool kByTerm, class F>
+template <class Tile, bool kWgrad, class F>
 void with_product_of_tile(DType dtype, bool split, F&& f) {
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         if constexpr (sizeof(T) == 2)
-            f(Kind<T, Tile, TensorCoreProduct<T, Tile, kByTerm, false>>());
+            f(Kind<T, Tile, TensorCoreProduct<T, Tile, kWgrad, false>>());
         else if (split)
             f(Kind<T, Tile, TensorCoreProduct<T, Tile, false, true>>());
         else if (dtype == DType::tf32)
-            f(Kind<T, Tile, TensorCoreProduct<T, Tile, false, false>>());
+            f(Kind<T, Tile, TensorCoreProduct<T, Tile, false, false, !kWgrad>>());
         else
             f(Kind<T, Tile, ScalarProduct<Tile>>());
     });
 }
 
 // Calls f with the Kind for `products` products (M, N), on tensor cores but for float32 without split. The large tile
-// is for products that fill the GPU with it and do not leave half of it empty. kByTerm: how 16-bit operands lie.
-template <bool kByTerm, class F>
+// is for products that fill the GPU with it and do not leave half of it empty. kWgrad: 16-bit operands lie by term, and
+// A is no filters, which conv_implicit_filters has rounded.
+template <bool kWgrad, class F>
 void with_product(DType dtype, bool split, int64_t products, int64_t M, int64_t N, F&& f) {
     const int64_t large_tiles = products * ceil_div(M, int64_t(LargeTile::kM)) * ceil_div(N, int64_t(LargeTile::kN));
     if (M > SmallTile::kM && N > SmallTile::kN && large_tiles >= kFullGpu)
-        with_product_of_tile<LargeTile, kByTerm>(dtype, split, f);
+        with_product_of_tile<LargeTile, kWgrad>(dtype, split, f);
     else
-        with_product_of_tile<SmallTile, kByTerm>(dtype, split, f);
+        with_product_of_tile<SmallTile, kWgrad>(dtype, split, f);
 }
 
 // What the kernels take; gpucnn/conv/algos.py says the same.

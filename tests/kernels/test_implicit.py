@@ -48,6 +48,18 @@ def test_a_batch_has_the_bits_of_its_images(kernels, row, name, dtype, direction
         assert kernels.conv(row, direction, one, name, a[n : n + 1], b).tobytes() == whole[n : n + 1].tobytes()
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("rounded", [0, 1])
+def test_tf32_rounds_both_operands_to_nearest(kernels, direction, rounded):
+    """Sums of few products of 1 and 1 + 2**-10 are exact."""
+    shape = CASES["groups_3x3"]
+    a, b = values = [np.ones(size, np.float32) for size in shape.operands(direction)[:2]]
+    values[rounded] *= np.float32(1 + 2**-11 + 2**-13)
+    out = kernels.conv("implicit", direction, shape, "tf32", a, b)
+    values[rounded][:] = 1 + 2**-10
+    assert np.array_equal(out, convolve(direction, shape, a, b))
+
+
 @every_kind
 def test_wgrad_in_any_workspace(kernels, row, name, dtype):
     """One split, some, and as many as are of use: each adds all of the products up."""

@@ -169,6 +169,10 @@ MUTANTS = {
         *("kernels/implicit_wgrad.cu", "p -= s.P, ++n;", "p -= s.P;"),
         conv("implicit", "wgrad", FLOAT16),
     ),
+    "filters not rounded to TF32": (
+        *("kernels/implicit_gemm.cu", "if (tf32) filters[i]", "if (tf32 && gradient) filters[i]"),
+        lambda kernels: test_implicit.test_tf32_rounds_both_operands_to_nearest(kernels, "fwd", 1),
+    ),
     "a small part left out": (
         *("kernels/implicit_gemm.cuh", "product(0, 1, partial, 0);", ""),
         conv("implicit_split", "fwd"),
