@@ -249,12 +249,11 @@ void with_product(DType dtype, bool split, int64_t products, int64_t M, int64_t 
 inline void require_taken(const char* op, const ConvShape& s, DType dtype, bool split) {
     if (split && dtype != DType::float32)
         throw std::invalid_argument(std::string(op) + ": takes float32, but came " + name_of(dtype));
-    const double most = std::max(
-        {double(s.Cg()) * s.H * s.W, double(s.Kg()) * s.P * s.Q, double(s.R) * s.S * (std::max(s.Cg(), s.Kg()) + 8)});
-    if (most >= double(1u << 31))
-        throw std::invalid_argument(std::string(op) +
-                                    ": an image and a filter have fewer than 2^31 elements in a group" + ", but came " +
-                                    s.text());
+    const double image = std::max(double(s.Cg()) * s.H * s.W, double(s.Kg()) * s.P * s.Q);
+    const double filter = double(s.R) * s.S * (std::max(s.Cg(), s.Kg()) + 8);
+    if (std::max(image, filter) >= double(1u << 31))
+        throw std::invalid_argument(
+            std::string(op) + ": image and filter have fewer than 2^31 elements in a group, but " + "came " + s.text());
 }
 
 inline void require_direction(const char* op, const std::string& direction) {
