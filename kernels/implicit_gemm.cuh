@@ -39,7 +39,7 @@ __device__ inline int at_term(int term, int chunk) {
 
 // Tensor cores: a warp computes (kM / kWarpsM, kN / kWarpsN) by products of (16, 8). With kSplit (T = float), each
 // operand is big + small, both TF32, and three products (small small is below 2^-22 of the result) give float32
-// accuracy (Ootomo & Yokota 2022); since tensor cores truncate, sums run through them for one stage only, then add up
+// accuracy (Ootomo & Yokota 2022); since tensor cores truncate, sums run through them for 8 terms only, then add up
 // outside. An infinite operand gives NaN, as its small part is infinity minus infinity.
 // kRoundedA: A holds TF32 numbers already.
 template <class T, class Tile, bool kByTerm, bool kSplit, bool kRoundedA = false>

@@ -83,7 +83,7 @@ def _rows(device, direction):
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
     implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
     implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
-                    where float32 would give an infinity, it gives NaN
+                    an infinite operand gives NaN
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
