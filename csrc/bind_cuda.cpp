@@ -80,6 +80,18 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_im2col_dgrad", native(conv_im2col_dgrad));
     m.def("conv_im2col_wgrad", native(conv_im2col_wgrad));
     m.def("conv_im2col_workspace", native(conv_im2col_workspace));
+    m.def("conv_implicit_filters_bytes", native(conv_implicit_filters_bytes));
+    m.def("conv_implicit_filters", native(conv_implicit_filters));
+    m.def("conv_implicit_workspace", native(conv_implicit_workspace));
+    m.def("conv_implicit_fwd", native(conv_implicit_fwd));
+    m.def("conv_implicit_dgrad", native(conv_implicit_dgrad));
+    m.def("conv_implicit_wgrad", native(conv_implicit_wgrad));
+    m.def("conv_implicit_split_filters_bytes", native(conv_implicit_filters_bytes));
+    m.def("conv_implicit_split_filters", native(conv_implicit_filters));
+    m.def("conv_implicit_split_workspace", native(conv_implicit_workspace));
+    m.def("conv_implicit_split_fwd", native(conv_implicit_split_fwd));
+    m.def("conv_implicit_split_dgrad", native(conv_implicit_split_dgrad));
+    m.def("conv_implicit_split_wgrad", native(conv_implicit_split_wgrad));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
     m.def("gemm", native(gemm));

@@ -6,6 +6,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "conv_shape.h"
@@ -31,6 +33,18 @@ void col2im(const ConvShape& shape, DType dtype, const ColumnBlock& block, int r
 void conv_direct_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_direct_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_direct_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+
+// implicit_gemm.cu, implicit_wgrad.cu: matrix products without columns; filters as conv_implicit_filters writes them, at
+// a multiple of 16 bytes, take the place of w. split: float32 accuracy on tensor cores, of dtype float32 only
+int64_t conv_implicit_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_implicit_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w, void* filters, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_implicit_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_implicit_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_split_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_split_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 
 // pool.cu: shape with K = groups = C; index (N,C,P,Q) holds h * W + w of the maximum, -1 for a window all in padding
 void max_pool2d_fwd(const ConvShape& shape, DType dtype, const void* x, void* y, int32_t* index, cudaStream_t stream);

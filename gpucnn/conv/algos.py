@@ -79,12 +79,27 @@ def _fft(direction):
     return takes
 
 
+def _implicit(shape, dtype):
+    """The elements of a group's image and filter are numbered in 32 bits."""
+    image = max(shape.C * shape.H * shape.W, shape.K * shape.P * shape.Q) // shape.groups
+    filters = (max(shape.C, shape.K) // shape.groups + 8) * shape.R * shape.S
+    return max(image, filters) < 2**31
+
+
+def _split(direction):
+    """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
+    return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
     depthwise  for one input channel a group: each output summed from shifted rows of pixels, in registers
     fft        products of the spectra of overlapping tiles: pays for large filters (Vasilache et al. 2015)
+    implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
+    implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
+                    an infinite operand gives NaN
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -97,6 +112,10 @@ def _rows(device, direction):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
         rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
         rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
+    if device == "cuda":
+        takes = {"implicit": _implicit, "implicit_split": _split(direction)}
+        for name in takes:
+            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=direction != "wgrad")
     return rows
 
 

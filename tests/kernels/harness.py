@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from gpucnn.conv.algos import ALGOS
+
 GUARD = 256  # bytes before and after each array: keeps the alignment that CuPy gives
 GUARD_BYTE = 0xFF  # NaN in every float dtype, so that a stray read shows, too
 DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -36,6 +38,17 @@ class Kernels:
         """lib is the extension; cupy the module that gives it memory, or None for the build that runs on the host."""
         self.lib, self.cupy = lib, cupy
 
+    def memory(self, content):
+        """A copy of the bytes at a multiple of 64, and its address."""
+        if self.cupy is not None:
+            array = self.cupy.asarray(content)
+            return array, array.data.ptr
+        room = np.empty(content.size + 63, np.uint8)
+        start = -room.ctypes.data % 64
+        array = room[start : start + content.size]
+        array[:] = content
+        return array, array.ctypes.data
+
     def seed(self, number):
         """Order the fibers of simt anew; a GPU orders its threads itself."""
         if self.cupy is None:
@@ -57,9 +70,9 @@ class Kernels:
                 return arg
             guard = np.full(GUARD, GUARD_BYTE, np.uint8)
             before = np.concatenate([guard, content, guard])
-            memory = before.copy() if self.cupy is None else self.cupy.asarray(before)
+            memory, address = self.memory(before)
             held.append((arg, before, memory))
-            return (memory.ctypes.data if self.cupy is None else memory.data.ptr) + GUARD
+            return address + GUARD
 
         values = [place(arg) for arg in args]
         stream = 0 if self.cupy is None else self.cupy.cuda.get_current_stream().ptr
@@ -76,11 +89,18 @@ class Kernels:
                 assert np.array_equal(after, before), f"{name} changed an input"
         return outputs
 
+    def workspace(self, row, direction, shape, dtype):
+        """(least, best) bytes of a row."""
+        return (0, 0) if row == "direct" else getattr(self.lib, f"conv_{row}_workspace")(shape, dtype, direction)
+
     def conv(self, row, direction, shape, dtype, a, b, workspace=None, bias=None, relu=False):
         """One direction of a convolution, with a workspace of this many bytes (by default the best); fwd may have a
         bias (K,) and ReLU."""
         if workspace is None:
-            workspace = 0 if row == "direct" else self.lib.conv_im2col_workspace(shape, dtype, direction)[1]
+            workspace = self.workspace(row, direction, shape, dtype)[1]
+        if ALGOS["cuda", direction][row].transform:
+            filters = Out((getattr(self.lib, f"conv_{row}_filters_bytes")(shape, dtype, direction),), np.uint8)
+            (b,) = self(f"conv_{row}_filters", shape, dtype, direction, b, filters)
         result = Out(shape.operands(direction)[2], a.dtype)
         ends = (0 if bias is None else bias, relu) if direction == "fwd" else ()
         memory = Out((workspace,), np.uint8)

@@ -2,32 +2,52 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gpucnn.conv.algos import ALGOS
 from gpucnn.conv.reference import convolve
 from gpucnn.conv.shape import DIRECTIONS, ConvShape
 from tests.cases import CASES, operands
 from tests.kernels.harness import DTYPES, Out
 from tests.tolerance import LIMIT, U_OUT, check, check_conv
 
-ROWS = ("direct", "im2col")
+ROWS = tuple(ALGOS["cuda", "fwd"])
 
 
-def workspaces(kernels, shape, dtype, direction):
+def taken(cases, directions=DIRECTIONS):
+    """(row, case, direction, dtype) for each that the table says can be computed."""
+    return pytest.mark.parametrize(
+        ("row", "case", "direction", "dtype"),
+        [
+            pytest.param(row, case, direction, dtype, id=f"{row}-{case}-{direction}-{name}")
+            for direction in directions
+            for row, algo in ALGOS["cuda", direction].items()
+            for case in cases
+            for name, dtype in DTYPES.items()
+            if algo.takes(CASES[case], name)
+        ],
+    )
+
+
+def check_row(row, direction, shape, a, b, out):
+    """The law with the error that the row declares."""
+    algo = ALGOS["cuda", direction][row]
+    check_conv(direction, shape, a, b, out, algo.error, algo.bound)
+
+
+def workspaces(kernels, row, shape, dtype, direction):
     """The least, the best, and odd numbers of bytes between that cut images, channels and rows apart."""
-    least, best = kernels.lib.conv_im2col_workspace(shape, dtype, direction)
+    least, best = kernels.workspace(row, direction, shape, dtype)
     between = (least + (best - least) * part // 14 for part in (2, 7, 11))
     return sorted({least, least + 4, *between, max(best - 2, least), best})
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("row", ROWS)
+@taken(CASES)
 def test_tolerance_law(kernels, row, case, direction, dtype):
     shape = CASES[case]
     a, b = operands(shape, direction, dtype)
-    check_conv(direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b))
+    check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -37,16 +57,16 @@ def test_tolerance_law(kernels, row, case, direction, dtype):
 def test_any_workspace(kernels, case, direction, dtype):
     shape = CASES[case]
     a, b = operands(shape, direction, dtype)
-    for workspace in workspaces(kernels, shape, dtype.name, direction):
+    for workspace in workspaces(kernels, "im2col", shape, dtype.name, direction):
         check_conv(direction, shape, a, b, kernels.conv("im2col", direction, shape, dtype.name, a, b, workspace))
 
 
 @pytest.mark.parametrize(("with_bias", "relu"), [(True, False), (False, True), (True, True)])
-@pytest.mark.parametrize("row", ROWS)
-def test_bias_and_relu(kernels, row, with_bias, relu, dtype):
+@taken(["groups_3x3"], ["fwd"])
+def test_bias_and_relu(kernels, row, case, direction, dtype, with_bias, relu):
     """Rounded once more where a row adds the bias to its rounded output: within u_out of the sum before it."""
-    shape = CASES["groups"]
-    x, w = operands(shape, "fwd", dtype)
+    shape = CASES[case]
+    x, w = operands(shape, direction, dtype)
     bias = np.random.default_rng(2).standard_normal(shape.K).astype(dtype) if with_bias else None
     y = kernels.conv(row, "fwd", shape, dtype.name, x, w, bias=bias, relu=relu)
     wide = [array.astype(np.float64) for array in (x, w)]
@@ -66,15 +86,14 @@ def test_small_integers_are_exact(kernels, row, direction):
     shape = CASES["never_square"]
     rng = np.random.default_rng(1)
     a, b = (rng.integers(-4, 5, size).astype(np.float32) for size in shape.operands(direction)[:2])
-    for workspace in workspaces(kernels, shape, "float32", direction):
+    for workspace in workspaces(kernels, row, shape, "float32", direction):
         out = kernels.conv(row, direction, shape, "float32", a, b, workspace)
         assert np.array_equal(out, convolve(direction, shape, a, b))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("row", ROWS)
-def test_same_bits_in_any_thread_order(kernels, row, direction, dtype):
-    shape = CASES["groups"]
+@taken(["groups_3x3"])
+def test_same_bits_in_any_thread_order(kernels, row, case, direction, dtype):
+    shape = CASES[case]
     a, b = operands(shape, direction, dtype)
     runs = []
     for seed in range(4):
@@ -97,11 +116,12 @@ def test_a_batch_is_its_images(kernels, row, direction):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_tf32_only_when_asked(kernels, direction):
+@pytest.mark.parametrize("row", ["im2col", "implicit"])
+def test_tf32_only_when_asked(kernels, row, direction):
     """tf32 may round its inputs to 11 bits, no more; float32 may not (the law would be broken about a hundredfold)."""
     shape = CASES["same_3x3"]
     a, b = operands(shape, direction, np.float32)
-    out = kernels.conv("im2col", direction, shape, "tf32", a, b)
+    out = kernels.conv(row, direction, shape, "tf32", a, b)
     ref = convolve(direction, shape, a, b)
     magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
     check(out, ref, magnitude, 1, factor=2.0**-10 * 2**24)
@@ -113,7 +133,9 @@ def test_tf32_only_when_asked(kernels, direction):
 def test_an_empty_batch_has_no_gradient(kernels, dtype):
     shape = CASES["empty_batch"]
     x, dy = np.zeros(shape.x, dtype), np.zeros(shape.y, dtype)
-    for row in ROWS:
+    rows = [row for row, algo in ALGOS["cuda", "wgrad"].items() if algo.takes(shape, dtype.name)]
+    assert rows
+    for row in rows:
         assert (kernels.conv(row, "wgrad", shape, dtype.name, x, dy) == 0).all()
 
 
@@ -156,17 +178,18 @@ def shapes(draw):
     )  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_random_shapes(kernels, data):
     shape = data.draw(shapes())
     direction, row = data.draw(st.sampled_from(DIRECTIONS)), data.draw(st.sampled_from(ROWS))
     dtype = DTYPES[data.draw(st.sampled_from(sorted(DTYPES)))]
-    least, best = kernels.lib.conv_im2col_workspace(shape, dtype.name, direction)
+    assume(ALGOS["cuda", direction][row].takes(shape, dtype.name))
+    least, best = kernels.workspace(row, direction, shape, dtype.name)
     a, b = operands(shape, direction, dtype)
     kernels.seed(data.draw(st.integers(0, 9)))
     out = kernels.conv(row, direction, shape, dtype.name, a, b, data.draw(st.integers(least, best)))
-    check_conv(direction, shape, a, b, out)
+    check_row(row, direction, shape, a, b, out)
 
 
 def test_raw_outputs_are_guarded(kernels):

@@ -25,6 +25,7 @@ CACHE = ROOT / "build" / "simt"
 SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp"]
 FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
+    "-Wno-unknown-pragmas",  # unroll
     "-fno-gnu-unique",  # several builds (mutants) live in one process, each with its own variables
     "-U_FORTIFY_SOURCE",  # longjmp switches stacks, which the fortified one takes for an error
     *shlex.split(os.environ.get("CXXFLAGS", "")),
@@ -112,6 +113,17 @@ def load(path=None):
     seed.argtypes = [ctypes.c_uint64]
     module.seed = seed
     return module
+
+
+@cache
+def selftest():
+    """The library of selftest.cu: each of its functions run_* returns the message of an error, or None."""
+    path = link("selftest", [SIMT / "selftest.cu", *SHIM], (SIMT / "include", ROOT / "kernels"))
+    library = ctypes.CDLL(str(path))
+    for name in re.findall(r"^EXPORT const char\* (\w+)", (SIMT / "selftest.cu").read_text(), re.M):
+        getattr(library, name).restype = ctypes.c_char_p
+    library.simt_seed(ctypes.c_uint64(0))
+    return library
 
 
 if __name__ == "__main__":

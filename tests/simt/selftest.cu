@@ -1,6 +1,6 @@
 // Kernels that use or misuse what the host shim offers; test_shim.py calls the C functions below through ctypes. Each
 // returns the message of the exception that the launch raised, or null.
-#include "common.cuh"
+#include "ptx.cuh"
 
 namespace {
 
@@ -79,6 +79,45 @@ __global__ void arrivals(int* counter, int* order) {
     order[atomicAdd(counter, 1)] = int(blockIdx.x * blockDim.x + threadIdx.x);
 }
 
+// Four matrices (4, 8, 8) through shared memory to the words of each lane (32, 4).
+__global__ void load_matrices(bool transposed, const uint16_t* matrices, uint32_t* words) {
+    char* shared = dynamic_shared();
+    const int lane = int(threadIdx.x);
+    for (int i = 0; i < 8; ++i) reinterpret_cast<uint16_t*>(shared)[lane * 8 + i] = matrices[lane * 8 + i];
+    __syncwarp();
+    uint32_t mine[4];
+    if (transposed)
+        ldmatrix_x4<true>(mine, shared + lane * 16);
+    else
+        ldmatrix_x4<false>(mine, shared + lane * 16);
+    for (int i = 0; i < 4; ++i) words[lane * 4 + i] = mine[i];
+}
+
+// d (16, 8) += a (16, 8 words) b (8 columns, 8 words), by the lane map that ptx.cuh states.
+template <class T>
+__global__ void multiply(const uint32_t* a, const uint32_t* b, float* d) {
+    const int g = int(threadIdx.x) / 4, t = int(threadIdx.x) % 4;
+    const uint32_t mine_a[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + t + 4], a[(g + 8) * 8 + t + 4]};
+    const uint32_t mine_b[2] = {b[g * 8 + t], b[g * 8 + t + 4]};
+    float sums[4];
+    for (int i = 0; i < 4; ++i) sums[i] = d[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
+    mma<T>(sums, mine_a, mine_b);
+    for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
+}
+
+// Two groups of copies, of which `waited` are waited for: 16 bytes, then 4 and 4 zeros; `offset` bytes from aligned.
+__global__ void copy(int waited, int offset, const char* in, char* out) {
+    char* shared = dynamic_shared();
+    cp_async<16>(shared + offset, in + offset, true);
+    cp_async_commit();
+    cp_async<4>(shared + 16, in + 16, true);
+    cp_async<4>(shared + 20, nullptr, false);
+    cp_async_commit();
+    if (waited == 2) cp_async_wait<0>();
+    if (waited == 1) cp_async_wait<1>();
+    for (int i = 0; i < 24; ++i) out[i] = shared[i];
+}
+
 template <class T>
 void round_all(int64_t count, const float* in, float* out) {
     for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(static_cast<T>(in[i]));
@@ -112,6 +151,24 @@ EXPORT const char* run_configuration(unsigned x, unsigned y, unsigned threads, s
         launch(half_at_the_barrier, dim3(x, y), threads, shared, nullptr);
         check(cudaGetLastError(), "selftest", "x " + std::to_string(x));
     });
+}
+EXPORT const char* run_load_matrices(bool transposed, const uint16_t* matrices, uint32_t* words) {
+    return message_of([&] { launch(load_matrices, 1, 32, 512, nullptr, transposed, matrices, words); });
+}
+EXPORT const char* run_mma_float16(const uint32_t* a, const uint32_t* b, float* d) {
+    return message_of([&] { launch(multiply<__half>, 1, 32, 0, nullptr, a, b, d); });
+}
+EXPORT const char* run_mma_bfloat16(const uint32_t* a, const uint32_t* b, float* d) {
+    return message_of([&] { launch(multiply<__nv_bfloat16>, 1, 32, 0, nullptr, a, b, d); });
+}
+EXPORT const char* run_mma_float32(const uint32_t* a, const uint32_t* b, float* d) {
+    return message_of([&] { launch(multiply<float>, 1, 32, 0, nullptr, a, b, d); });
+}
+EXPORT const char* run_copy(int waited, int offset, const char* in, char* out) {
+    return message_of([&] { launch(copy, 1, 1, 64, nullptr, waited, offset, in, out); });
+}
+EXPORT void round_tf32(int64_t count, const float* in, float* out) {
+    for (int64_t i = 0; i < count; ++i) out[i] = float_of(to_tf32(in[i]));
 }
 EXPORT void round_float16(int64_t count, const float* in, float* out) { round_all<__half>(count, in, out); }
 EXPORT void round_bfloat16(int64_t count, const float* in, float* out) { round_all<__nv_bfloat16>(count, in, out); }

@@ -5,6 +5,7 @@
 
 #include <csetjmp>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -30,14 +31,22 @@ constexpr size_t kSharedLimit = 48 * 1024;       // what a launch may ask for wi
 
 enum class State { fresh, ready, at_barrier, at_exchange, done };
 
+struct AsyncCopy {
+    char* to;
+    char data[16];
+    size_t bytes;
+};
+
 struct Thread {
     uint3 id;
     State state;
     Site site;
     unsigned mask;
     uint64_t value;
+    WarpOperation together;
     uint64_t gathered[32];
     int fiber;
+    std::deque<std::vector<AsyncCopy>> copies;  // by group, the oldest first; the last is open
 };
 
 struct Fiber {
@@ -180,6 +189,7 @@ void release_exchange(int index) {
             return;
         brought[lane] = threads[other].value;
     }
+    if (last.together) last.together(brought);
     for (int lane = 0; lane < 32; ++lane)
         if (last.mask >> lane & 1) {
             std::memcpy(threads[first + lane].gathered, brought, sizeof brought);
@@ -216,6 +226,7 @@ void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {
     for (size_t i = 0; i < threads.size(); ++i) {
         threads[i].id = {unsigned(i % block.x), unsigned(i / block.x % block.y), unsigned(i / block.x / block.y)};
         threads[i].state = State::fresh;
+        threads[i].copies.assign(1, {});
         candidates[i / 32].push_back(int(i));
         if (i % 32 == 0) warp_order.push_back(int(i / 32));
     }
@@ -264,11 +275,12 @@ void wait_for_block(Site site) {
     switch_to(fibers[thread.fiber]->context, scheduler);
 }
 
-const uint64_t* exchange(unsigned mask, uint64_t value, Site site) {
+const uint64_t* exchange(unsigned mask, uint64_t value, Site site, WarpOperation together) {
     const int index = running;
     Thread& thread = threads[index];
     thread.mask = mask;
     thread.value = value;
+    thread.together = together;
     thread.state = State::at_exchange;
     thread.site = site;
     if (mask >> lane() & 1)
@@ -277,6 +289,23 @@ const uint64_t* exchange(unsigned mask, uint64_t value, Site site) {
         failure = "warp exchange at " + text_of(site) + ": " + name_of(thread) + " is not in its own mask";
     switch_to(fibers[thread.fiber]->context, scheduler);
     return thread.gathered;
+}
+
+void async_copy(void* to, const void* from, size_t bytes, size_t zeros) {
+    if (reinterpret_cast<uintptr_t>(to) % bytes || (zeros < bytes && reinterpret_cast<uintptr_t>(from) % bytes))
+        throw std::runtime_error("an asynchronous copy of " + std::to_string(bytes) + " bytes is not aligned to them");
+    AsyncCopy copy{static_cast<char*>(to), {}, bytes};
+    std::memcpy(copy.data, from, bytes - zeros);
+    std::memset(to, 0xFF, bytes);
+    threads[running].copies.back().push_back(copy);
+}
+
+void async_commit() { threads[running].copies.emplace_back(); }
+
+void async_wait(int groups) {
+    auto& copies = threads[running].copies;
+    for (; copies.size() > size_t(groups) + 1; copies.pop_front())
+        for (const AsyncCopy& copy : copies.front()) std::memcpy(copy.to, copy.data, copy.bytes);
 }
 
 }  // namespace simt

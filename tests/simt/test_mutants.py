@@ -5,7 +5,16 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.kernels import test_conv, test_cross_entropy, test_gemm, test_im2col, test_norm, test_pool, test_softmax
+from tests.kernels import (
+    test_conv,
+    test_cross_entropy,
+    test_gemm,
+    test_im2col,
+    test_implicit,
+    test_norm,
+    test_pool,
+    test_softmax,
+)
 from tests.kernels.harness import DTYPES, Kernels
 from tests.simt import build
 
@@ -48,8 +57,26 @@ def max_pool(values):
     return lambda kernels: test_pool.test_max(kernels, "overlapping", values, FLOAT32)
 
 
-def conv(row, direction):
-    return lambda kernels: test_conv.test_tolerance_law(kernels, row, "never_square", direction, FLOAT32)
+def conv(row, direction, dtype=FLOAT32):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, row, "never_square", direction, dtype)
+
+
+def ring(kernels):
+    for seed in range(5):
+        kernels.seed(seed)
+        test_conv.test_tolerance_law(kernels, "implicit", "same_3x3", "fwd", FLOAT32)
+
+
+def long_split(kernels):
+    test_implicit.test_split_holds_the_law_for_positive_operands(kernels, "many_channels", "fwd")
+
+
+def group_bias(kernels):
+    test_conv.test_bias_and_relu(kernels, "implicit", "groups_3x3", "fwd", FLOAT16, True, False)
+
+
+def any_split(kernels):
+    test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
 
 
 def cut_conv(case, direction):
@@ -114,6 +141,45 @@ MUTANTS = {
     "an output row of a band missed": (
         *("csrc/cuda/conv_im2col.cpp", "/ s.stride_h + 1);\n    return {", "/ s.stride_h);\n    return {"),
         cut_conv("never_square", "dgrad"),
+    ),
+    "a tile read before all threads have filled it": (
+        *("kernels/implicit_gemm.cuh", "        __syncthreads();  // this", "        // this"),
+        ring,
+    ),
+    "a tile overwritten before all threads have read it": (
+        *("kernels/implicit_gemm.cuh", "    }\n    __syncthreads();\n}", "    }\n}"),
+        ring,
+    ),
+    "a copy not waited for": ("kernels/implicit_gemm.cuh", "wait<Tile::kStages - 2>", "wait<Tile::kStages - 1>", ring),
+    "a column right of the image": (
+        *("kernels/implicit_gather.cuh", "x < image.W", "x <= image.W"),
+        conv("implicit", "fwd", FLOAT16),
+    ),
+    "strides of x swapped": (
+        *("kernels/implicit_gather.cuh", "image.scale_h = s.stride_h", "image.scale_h = s.stride_w"),
+        conv("implicit", "wgrad"),
+    ),
+    "a phase that misses its last tap": (
+        *("kernels/implicit_gemm.cu", "(taps - first - 1) / period + 1", "(taps - first) / period"),
+        conv("implicit", "dgrad"),
+    ),
+    "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
+    "a split of the sum lost": ("kernels/implicit_wgrad.cu", "split < splits;", "split < splits - 1;", any_split),
+    "a position that stays in its image": (
+        *("kernels/implicit_wgrad.cu", "p -= s.P, ++n;", "p -= s.P;"),
+        conv("implicit", "wgrad", FLOAT16),
+    ),
+    "filters not rounded to TF32": (
+        *("kernels/implicit_gemm.cu", "if (tf32) filters[i]", "if (tf32 && gradient) filters[i]"),
+        lambda kernels: test_implicit.test_tf32_rounds_both_operands_to_nearest(kernels, "fwd", 1),
+    ),
+    "a small part left out": (
+        *("kernels/implicit_gemm.cuh", "product(0, 1, partial, 0);", ""),
+        conv("implicit_split", "fwd"),
+    ),
+    "sums of split products that stay in tensor cores": (
+        *("kernels/implicit_gemm.cuh", "product(0, 0, partial, 0);", "product(0, 0, sums_, j);"),
+        long_split,
     ),
 }
 

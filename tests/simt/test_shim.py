@@ -11,13 +11,7 @@ from tests.simt import build
 
 @pytest.fixture(scope="module")
 def shim():
-    folders = (build.SIMT / "include", build.ROOT / "kernels")
-    path = build.link("selftest", [build.SIMT / "selftest.cu", *build.SHIM], folders)
-    library = ctypes.CDLL(str(path))
-    for name in ("rotate", "read_unwritten", "misuse", "warp_functions", "positions", "arrivals", "configuration"):
-        getattr(library, f"run_{name}").restype = ctypes.c_char_p
-    library.simt_seed(ctypes.c_uint64(0))
-    return library
+    return build.selftest()
 
 
 def address(array):

@@ -38,7 +38,14 @@ void* dynamic_shared();  // of the running block
 void wait_for_block(Site site);
 
 // Waits for the lanes of mask, then returns what each of the 32 lanes brought; lanes outside the mask hold 0xFF bytes.
-const uint64_t* exchange(unsigned mask, uint64_t value, Site site);
+// What the warp does as one, if anything, runs before any lane goes on.
+using WarpOperation = void (*)(const uint64_t* brought);
+const uint64_t* exchange(unsigned mask, uint64_t value, Site site, WarpOperation together = nullptr);
+
+// Copies of the running thread, by groups: memory that awaits one is poisoned, and holds it after async_wait only.
+void async_copy(void* to, const void* from, size_t bytes, size_t zeros);
+void async_commit();
+void async_wait(int groups);  // till no more than these newest groups are on their way
 
 template <class T>
 T shuffle(unsigned mask, T value, int source, Site site) {
