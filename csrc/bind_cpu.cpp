@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include "convert.h"
-#include "cpu/blas.h"
 #include "cpu/cpu.h"
 #include "cpu/simd/simd.h"
 #include "cpu/threads.h"
@@ -19,7 +18,6 @@ auto with_stream(void (*function)(Args...)) {
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
-    blas_single_threaded();
     using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
     m.def("num_threads", &num_threads);
     m.def("set_num_threads", &set_num_threads);
@@ -30,6 +28,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_im2col_dgrad", with_stream(conv_im2col_dgrad), nogil());
     m.def("conv_im2col_wgrad", with_stream(conv_im2col_wgrad), nogil());
     m.def("conv_im2col_workspace", &conv_im2col_workspace, nogil());
+    m.def("conv_gemm_fwd", with_stream(conv_gemm_fwd), nogil());
+    m.def("conv_gemm_dgrad", with_stream(conv_gemm_dgrad), nogil());
+    m.def("conv_gemm_wgrad", with_stream(conv_gemm_wgrad), nogil());
+    m.def("conv_gemm_workspace", &conv_gemm_workspace, nogil());
     m.def("conv_winograd2_filters_bytes", &conv_winograd_filters_bytes<2>, nogil());
     m.def("conv_winograd2_filters", with_stream(conv_winograd_filters<2>), nogil());
     m.def("conv_winograd2_workspace", &conv_winograd_workspace<2>, nogil());

@@ -11,6 +11,15 @@ void winograd_products(const WinogradJob&, int64_t, int64_t, float*, float*);
 int64_t winograd_products_scratch(const WinogradJob&);
 void winograd_gradient(const WinogradJob&, int64_t, int, const float*);
 int64_t winograd_sums(const WinogradJob&);
+int wide_panel(DType);
+void gemm_block(const GemmJob&, int64_t, int64_t, int64_t, int64_t, void*);
+int64_t gemm_scratch(DType, int64_t, int64_t, int64_t);
+void conv_filters(const ConvJob&, int64_t, const void*, void*);
+void conv_forward(const ConvJob&, const ConvCut&, const Band&, const void*, const void*, int64_t, int64_t, const void*,
+                  bool, void*, void*);
+void conv_products(const ConvJob&, const ConvCut&, const Band&, const void*, int64_t, const void*, void*, void*);
+void conv_gradient(const ConvJob&, int64_t, int64_t, int64_t, int64_t, void*, void*);
+int64_t conv_scratch(const ConvJob&, const ConvCut&, bool);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
@@ -25,6 +34,14 @@ const SimdTable table = {NAME(GPUCNN_ISA),
                          winograd_products,
                          winograd_products_scratch,
                          winograd_gradient,
-                         winograd_sums};
+                         winograd_sums,
+                         wide_panel,
+                         gemm_block,
+                         gemm_scratch,
+                         conv_filters,
+                         conv_forward,
+                         conv_products,
+                         conv_gradient,
+                         conv_scratch};
 
 }  // namespace GPUCNN_ISA

@@ -1,0 +1,213 @@
+// The matrix product in registers, and what surrounds it: packing its second operand, finishing and storing its sums.
+//
+// Elements of the first operand are read one by one and spread over a vector, from base[row] + step[i]. So a matrix may
+// lie in memory either way up, and the rows of an im2col matrix need never be written: a row is an address, a step the
+// distance from one tap to another. Only the second operand is packed: (panel, depth, Wide<A>::panel).
+#pragma once
+#include "vec.h"
+
+namespace {
+
+constexpr int64_t kDepth = 256;  // products that one call adds up: so much of a panel stays in L1
+
+// Vectors of the type that sums are kept in.
+template <class A>
+struct Wide {
+    static constexpr int lanes = int(sizeof(Vec) / sizeof(A)), panel = kVectors * lanes, tile = kRows * panel;
+    typedef A Vector __attribute__((vector_size(sizeof(Vec))));
+    typedef A Anywhere __attribute__((vector_size(sizeof(Vec)), aligned(sizeof(A)), may_alias));
+};
+template <class A>
+using Vector = typename Wide<A>::Vector;
+
+template <class A>
+INLINE Vector<A> load_wide(const A* p) {
+    return *reinterpret_cast<const typename Wide<A>::Anywhere*>(p);
+}
+template <class A>
+INLINE void store_wide(A* p, Vector<A> v) {
+    *reinterpret_cast<typename Wide<A>::Anywhere*>(p) = v;
+}
+
+INLINE int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
+INLINE int64_t whole_lines(int64_t count) { return (count + 15) / 16 * 16; }
+
+// out (rows, panel) = (or +=, where add) sum over i < depth of base[row][step[i]] b[i b_step + column].
+template <class A, int rows, int vectors>
+__attribute__((noinline)) void add_products(bool add, int64_t depth, const A* const* base, const int64_t* step, const A* b, int64_t b_step,
+                  A* out) {
+    constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
+    Vector<A> sum[rows][vectors];
+    const A* row[rows];
+    for (int r = 0; r < rows; ++r) row[r] = base[r];
+    for (int r = 0; r < rows; ++r)
+        for (int v = 0; v < vectors; ++v) sum[r][v] = add ? load_wide(out + r * panel + v * lanes) : Vector<A>{};
+    for (int64_t i = 0; i < depth; ++i, b += b_step) {
+        const int64_t at = step[i];
+        Vector<A> column[vectors];
+        for (int v = 0; v < vectors; ++v) column[v] = load_wide(b + v * lanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+            for (int v = 0; v < vectors; ++v) sum[r][v] += column[v] * row[r][at];
+    }
+    for (int r = 0; r < rows; ++r)
+        for (int v = 0; v < vectors; ++v) store_wide(out + r * panel + v * lanes, sum[r][v]);
+}
+
+// The same for 1 <= rows <= kRows and the vectors that hold 1 <= columns <= panel.
+template <class A, int rows = kRows, int vectors = kVectors>
+INLINE void product(int64_t row_count, int64_t columns, bool add, int64_t depth, const A* const* base,
+                    const int64_t* step, const A* b, int64_t b_step, A* out) {
+    if constexpr (rows > 1)
+        if (row_count < rows)
+            return product<A, rows - 1, vectors>(row_count, columns, add, depth, base, step, b, b_step, out);
+    if constexpr (vectors > 1)
+        if (columns <= (vectors - 1) * Wide<A>::lanes)
+            return product<A, rows, vectors - 1>(row_count, columns, add, depth, base, step, b, b_step, out);
+    add_products<A, rows, vectors>(add, depth, base, step, b, b_step, out);
+}
+
+// rows[i] lane j <-> rows[j] lane i, in each block of `side` lanes of `side` vectors.
+template <class A, int side>
+INLINE void transpose_blocks(Vector<A>* rows) {
+    constexpr int lanes = Wide<A>::lanes;
+    typedef decltype(Vector<A>{} < Vector<A>{}) Index;
+#pragma GCC unroll 4
+    for (int h = 1; h < side; h *= 2) {
+        Index low, high;  // of the pair (a, b): a's even blocks of h lanes with b's even blocks, and the odd ones
+        for (int l = 0; l < lanes; ++l) {
+            low[l] = l & h ? lanes + l - h : l;
+            high[l] = l & h ? lanes + l : l + h;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < side; ++i)
+            if (!(i & h)) {
+                const Vector<A> a = rows[i], b = rows[i + h];
+                rows[i] = __builtin_shuffle(a, b, low);
+                rows[i + h] = __builtin_shuffle(a, b, high);
+            }
+    }
+}
+
+template <class T>
+INLINE void widen(const T* in, int64_t count, Acc<T>* out) {
+    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<Acc<T>>(in[i]);
+}
+
+// `count` columns from `column` on of one row of a packed matrix, whose first panel begins at `row`.
+template <class T>
+INLINE void pack_row(const T* in, int64_t column, int64_t count, int64_t panel_stride, Acc<T>* row) {
+    constexpr int64_t panel = Wide<Acc<T>>::panel;
+    row += column / panel * panel_stride;
+    if (column % panel) {
+        const int64_t here = least(count, panel - column % panel);
+        widen(in, here, row + column % panel);
+        in += here, count -= here, row += panel_stride;
+    }
+    for (; count >= panel; in += panel, count -= panel, row += panel_stride) widen(in, panel, row);
+    widen(in, count, row);
+}
+
+// Packs `columns` columns that each lie in one piece: element i of column j is in[j stride + i], i < depth.
+template <class T>
+void pack_columns(const T* in, int64_t stride, int64_t depth, int64_t columns, int64_t panel_stride, Acc<T>* out) {
+    using A = Acc<T>;
+    constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
+    for (int64_t j = 0; j < columns; j += lanes) {
+        A* to = out + j / panel * panel_stride + j % panel;
+        const int64_t here = least(lanes, columns - j);
+        for (int64_t i = 0; i < depth; i += lanes) {
+            const int64_t length = least(lanes, depth - i);
+            Vector<A> block[lanes];
+            for (int l = 0; l < lanes; ++l) {
+                A piece[lanes] = {};
+                const T* from = in + (j + l) * stride + i;
+                if (l >= here) {
+                    block[l] = Vector<A>{};
+                } else if (length == lanes) {
+                    widen(from, lanes, piece);
+                    block[l] = load_wide(piece);
+                } else {
+                    widen(from, length, piece);
+                    block[l] = load_wide(piece);
+                }
+            }
+            transpose_blocks<A, lanes>(block);
+            for (int64_t t = 0; t < length; ++t) store_wide(to + (i + t) * panel, block[t]);
+        }
+    }
+}
+
+// What becomes of a finished sum before it is rounded: + bias, then ReLU, which keeps a NaN.
+template <class T>
+struct End {
+    const T* bias = nullptr;
+    int64_t bias_row = 0, bias_column = 0;  // bias of (row, column): one of the two is 1, the other 0
+    bool relu = false;
+};
+
+template <class T>
+INLINE void finish(const End<T>& end, int64_t rows, int64_t columns, Acc<T>* tile) {
+    using A = Acc<T>;
+    constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
+    if (end.bias) {
+        A bias[panel] = {};
+        if (end.bias_column) widen(end.bias, columns, bias);
+        for (int64_t r = 0; r < rows; ++r) {
+            const A of_row = end.bias_row ? static_cast<A>(end.bias[r]) : A(0);
+            for (int v = 0; v < kVectors; ++v) {
+                A* at = tile + r * panel + v * lanes;
+                store_wide(at, load_wide(at) + (end.bias_row ? Vector<A>{} + of_row : load_wide(bias + v * lanes)));
+            }
+        }
+    }
+    if (end.relu)
+        for (int64_t i = 0; i < rows * panel; i += lanes) {
+            const Vector<A> value = load_wide(tile + i);
+            store_wide(tile + i, value < 0 ? Vector<A>{} : value);
+        }
+}
+
+// out[r row_stride + c column_stride] = tile (kRows, panel), rounded to Out.
+template <class Out, class A>
+INLINE void store_tile(const A* tile, int64_t rows, int64_t columns, Out* out, int64_t row_stride,
+                       int64_t column_stride) {
+    constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
+    if (column_stride == 1) {
+        for (int64_t r = 0; r < rows; ++r) {
+            const A* in = tile + r * panel;
+            Out* to = out + r * row_stride;
+            if (columns == panel)
+                for (int i = 0; i < panel; ++i) to[i] = static_cast<Out>(in[i]);
+            else
+                for (int64_t i = 0; i < columns; ++i) to[i] = static_cast<Out>(in[i]);
+        }
+        return;
+    }
+    if constexpr (sizeof(Out) == sizeof(A) && lanes >= kRows) {
+        if (row_stride == 1 && rows == kRows) {
+            for (int64_t c0 = 0; c0 < columns; c0 += lanes) {
+                Vector<A> block[kRows];
+                for (int r = 0; r < kRows; ++r) block[r] = load_wide(tile + r * panel + c0);
+                transpose_blocks<A, kRows>(block);  // vector i: columns i, kRows + i, ...
+                for (int64_t c = 0; c < least(lanes, columns - c0); ++c)
+                    std::memcpy(out + (c0 + c) * column_stride,
+                                reinterpret_cast<const A*>(&block[c % kRows]) + c / kRows * kRows, sizeof(A) * kRows);
+            }
+            return;
+        }
+    }
+    for (int64_t c = 0; c < columns; ++c)
+        for (int64_t r = 0; r < rows; ++r) out[r * row_stride + c * column_stride] = static_cast<Out>(tile[r * panel + c]);
+}
+
+// f(T{}) with the stored type of a job.
+template <class F>
+INLINE void with_type(DType dtype, const F& f) {
+    if (dtype == DType::float64) return f(double{});
+    if (dtype == DType::float16) return f(Half{});
+    if (dtype == DType::bfloat16) return f(BFloat16{});
+    f(float{});
+}
+
+}  // namespace
