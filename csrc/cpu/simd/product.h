@@ -32,26 +32,50 @@ INLINE void store_wide(A* p, Vector<A> v) {
 INLINE int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
 INLINE int64_t whole_lines(int64_t count) { return (count + 15) / 16 * 16; }
 
+template <int i>
+struct Index {
+    static constexpr int value = i;
+    INLINE constexpr operator int() const { return i; }
+};
+
+// f(Index<0>{}) ... f(Index<count - 1>{}): unrolled before the compiler decides what lives in registers.
+template <int count, class F>
+INLINE void unrolled(const F& f) {
+    if constexpr (count > 0) {
+        unrolled<count - 1>(f);
+        f(Index<count - 1>{});
+    }
+}
+
 // out (rows, panel) = (or +=, where add) sum over i < depth of base[row][step[i]] b[i b_step + column].
 template <class A, int rows, int vectors>
-__attribute__((noinline)) void add_products(bool add, int64_t depth, const A* const* base, const int64_t* step, const A* b, int64_t b_step,
-                  A* out) {
+__attribute__((noinline)) void add_products(bool add, int64_t depth, const A* const* base, const int64_t* step,
+                                            const A* b, int64_t b_step, A* out) {
     constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
     Vector<A> sum[rows][vectors];
     const A* row[rows];
-    for (int r = 0; r < rows; ++r) row[r] = base[r];
-    for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) sum[r][v] = add ? load_wide(out + r * panel + v * lanes) : Vector<A>{};
+    unrolled<rows>([&](auto r) INLINE_LAMBDA {
+        row[r] = base[r];
+        unrolled<vectors>([&](auto v) INLINE_LAMBDA {
+            sum[r][v] = Vector<A>{};
+            __builtin_prefetch(out + r * panel + v * lanes, 1);  // what it adds to is read last
+        });
+    });
     for (int64_t i = 0; i < depth; ++i, b += b_step) {
         const int64_t at = step[i];
         Vector<A> column[vectors];
-        for (int v = 0; v < vectors; ++v) column[v] = load_wide(b + v * lanes);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r)
-            for (int v = 0; v < vectors; ++v) sum[r][v] += column[v] * row[r][at];
+        unrolled<vectors>([&](auto v) INLINE_LAMBDA { column[v] = load_wide(b + v * lanes); });
+        unrolled<rows>([&](auto r) INLINE_LAMBDA {
+            const A value = row[r][at];
+            unrolled<vectors>([&](auto v) INLINE_LAMBDA { sum[r][v] += column[v] * value; });
+        });
     }
-    for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) store_wide(out + r * panel + v * lanes, sum[r][v]);
+    unrolled<rows>([&](auto r) INLINE_LAMBDA {
+        unrolled<vectors>([&](auto v) INLINE_LAMBDA {
+            A* at = out + r * panel + v * lanes;
+            store_wide(at, add ? sum[r][v] + load_wide(at) : sum[r][v]);
+        });
+    });
 }
 
 // The same for 1 <= rows <= kRows and the vectors that hold 1 <= columns <= panel.
@@ -94,6 +118,24 @@ INLINE void widen(const T* in, int64_t count, Acc<T>* out) {
     for (int64_t i = 0; i < count; ++i) out[i] = static_cast<Acc<T>>(in[i]);
 }
 
+// A vector of in[0], in[1], ...; load_some reads only `count` of them, the rest is zero.
+template <class T>
+INLINE Vector<Acc<T>> load_widened(const T* in) {
+    if constexpr (!is_narrow<T>) {
+        return load_wide(in);
+    } else {
+        Acc<T> wide[Wide<Acc<T>>::lanes];
+        widen(in, Wide<Acc<T>>::lanes, wide);
+        return load_wide(wide);
+    }
+}
+template <class T>
+INLINE Vector<Acc<T>> load_some(const T* in, int64_t count) {
+    Acc<T> wide[Wide<Acc<T>>::lanes] = {};
+    widen(in, count, wide);
+    return load_wide(wide);
+}
+
 // `count` columns from `column` on of one row of a packed matrix, whose first panel begins at `row`.
 template <class T>
 INLINE void pack_row(const T* in, int64_t column, int64_t count, int64_t panel_stride, Acc<T>* row) {
@@ -120,17 +162,8 @@ void pack_columns(const T* in, int64_t stride, int64_t depth, int64_t columns, i
             const int64_t length = least(lanes, depth - i);
             Vector<A> block[lanes];
             for (int l = 0; l < lanes; ++l) {
-                A piece[lanes] = {};
                 const T* from = in + (j + l) * stride + i;
-                if (l >= here) {
-                    block[l] = Vector<A>{};
-                } else if (length == lanes) {
-                    widen(from, lanes, piece);
-                    block[l] = load_wide(piece);
-                } else {
-                    widen(from, length, piece);
-                    block[l] = load_wide(piece);
-                }
+                block[l] = l >= here ? Vector<A>{} : length == lanes ? load_widened(from) : load_some(from, length);
             }
             transpose_blocks<A, lanes>(block);
             for (int64_t t = 0; t < length; ++t) store_wide(to + (i + t) * panel, block[t]);
