@@ -35,3 +35,10 @@ def cpu():
         flags = set(next((line.split() for line in lines if line.startswith("flags")), []))
     widest = next((name for name in ("avx512f", "avx2") if name in flags), "")
     return {"device": f"{names[0]} {widest}".strip(), "threads": native.cpu().num_threads()}
+
+
+def gpu():
+    """The current GPU and its driver."""
+    from gpucnn.device import cuda_machine
+
+    return {"device": cuda_machine()}

@@ -22,7 +22,8 @@ def records():
 def table(found):
     """The README's lines: the last result of each kind, or none."""
     latest = {
-        (r["bench"], r["device"], r["dtype"], r.get("data"), r.get("layer"), r.get("direction")): r for r in found
+        (r["bench"], r["device"], r["dtype"], *map(r.get, ("data", "layer", "algorithm", "direction"))): r
+        for r in found
     }
     trained = [r for r in latest.values() if r["bench"] == "train"]
     stepped = [r for r in latest.values() if r["bench"] == "train_step"]
@@ -45,7 +46,8 @@ def table(found):
             f" (medians of {r['steps']} interleaved steps, {r['device']}, {r['threads']} threads).",
             "",
         ]
-    return lines + layer_table([r for r in latest.values() if r["bench"] == "conv"])
+    lines += layer_table([r for r in latest.values() if r["bench"] == "conv"])
+    return lines + accuracy_table([r for r in latest.values() if r["bench"] == "accuracy"])
 
 
 def layer_table(found):
@@ -71,6 +73,29 @@ def layer_table(found):
             found_speed = (speed.get((r["layer"], d)) for d in ("fwd", "dgrad", "wgrad"))
             ratios = " | ".join("not measured" if v is None else f"{v:.2f}" for v in found_speed)
             lines.append(f"| {r['layer']} | {N}x{C}x{H}x{W} | {K}, {R}x{S} | {ratios} |")
+    return [*lines, ""]
+
+
+def accuracy_table(found):
+    """One line an algorithm and direction: the factor of the law that was measured, and relative L2 errors."""
+    if not found:
+        return []
+    dtypes = ("float32", "float16", "bfloat16")
+    lines = [
+        "Accuracy against float64 (`python -m bench.accuracy`): f of the tolerance law as measured and as declared in"
+        " `gpucnn.conv.ALGOS`, and the largest relative L2 error, over the shapes of tests/cases.py:",
+        "",
+        "| device | algorithm | direction | f, float32 | declared | relative to | L2, float32 | float16 | bfloat16 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    by_row = {}
+    for r in found:
+        by_row.setdefault((r["kind"], r["algorithm"], r["direction"]), {})[r["dtype"]] = r
+    for (kind, algorithm, direction), by_dtype in by_row.items():
+        one = by_dtype["float32"]
+        errors = " | ".join(f"{by_dtype[d]['l2']:.1e}" if d in by_dtype else "" for d in dtypes)
+        law = f"{one['factor']:.2f} | {one['declared']:g} | {one['bound']}"
+        lines.append(f"| {kind} | {algorithm} | {direction} | {law} | {errors} |")
     return [*lines, ""]
 
 

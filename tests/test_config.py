@@ -24,12 +24,22 @@ SHOW = "import gpucnn; from gpucnn import config; print(*(config.get(n) for n in
 
 
 def test_defaults():
-    assert python(SHOW).stdout == f"0 None False {2**28}\n"
+    assert python(SHOW).stdout == f"~/.cache/gpucnn 0 False False inf None False {2**28}\n"
+    assert python(SHOW, XDG_CACHE_HOME="/c").stdout.startswith("/c/gpucnn 0 ")
 
 
 def test_environment():
-    variables = {"GPUCNN_DEBUG": "1", "GPUCNN_NUM_THREADS": "1", "GPUCNN_TF32": "1", "GPUCNN_WORKSPACE": "4096"}
-    assert python(SHOW, **variables).stdout == "1 1 True 4096\n"
+    variables = {
+        "GPUCNN_CACHE": "/c",
+        "GPUCNN_DEBUG": "1",
+        "GPUCNN_DETERMINISTIC": "1",
+        "GPUCNN_FIND": "1",
+        "GPUCNN_MAX_ERROR": "2.5",
+        "GPUCNN_NUM_THREADS": "1",
+        "GPUCNN_TF32": "1",
+        "GPUCNN_WORKSPACE": "4096",
+    }
+    assert python(SHOW, **variables).stdout == "/c 1 True True 2.5 1 True 4096\n"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,9 @@ def test_environment():
     [
         ("GPUCNN_DEBUG", "yes"),
         ("GPUCNN_DEBUG", "-1"),
+        ("GPUCNN_FIND", "2"),
+        ("GPUCNN_MAX_ERROR", "0"),
+        ("GPUCNN_MAX_ERROR", "nan"),
         ("GPUCNN_NUM_THREADS", "0"),
         ("GPUCNN_TF32", "true"),
         ("GPUCNN_WORKSPACE", "1e6"),
@@ -80,14 +93,23 @@ def test_using_is_of_one_thread():
     assert seen == [2**28]
 
 
-@pytest.mark.parametrize("name", ["memory", "num_threads"])
+@pytest.mark.parametrize("name", ["memory", "num_threads", "cache"])
 def test_using_takes_known_settings(name):
     with pytest.raises(ValueError, match=rf"using: takes .*workspace.*, but came {name}"), g.using(**{name: 1}):
         pass
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("workspace", -1), ("workspace", 1.5), ("workspace", "all"), ("tf32", 2), ("debug", None)]
+    ("setting", "value"),
+    [
+        ("workspace", -1),
+        ("workspace", 1.5),
+        ("workspace", "all"),
+        ("tf32", 2),
+        ("debug", None),
+        ("max_error", 0),
+        ("max_error", "2"),
+    ],
 )
 def test_using_checks_values(setting, value):
     with pytest.raises(ValueError, match=rf"using: {setting} .*, but came {value!r}"), g.using(**{setting: value}):

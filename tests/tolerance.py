@@ -21,14 +21,18 @@ def check(y, ref, magnitude, terms, factor=LIMIT):
     """
     y, ref = np.asarray(y), np.asarray(ref)
     assert y.shape == ref.shape, f"shape {y.shape}, but the reference has {ref.shape}"
-    name = y.dtype.name
-    y = y.astype(np.float64)
-    assert np.isfinite(y).all(), f"{np.count_nonzero(~np.isfinite(y))} of {y.size} values are not finite"
-    u_acc = 2.0**-53 if name == "float64" else U_ACC
-    bound = U_OUT[name] * np.abs(ref) + factor * u_acc * np.sqrt(terms) * magnitude + TINY[name]
-    excess = np.abs(y - ref) / bound
+    wide = y.astype(np.float64)
+    assert np.isfinite(wide).all(), f"{np.count_nonzero(~np.isfinite(wide))} of {y.size} values are not finite"
+    rounding, unit = _parts(y.dtype.name, ref, magnitude, terms)
+    excess = np.abs(wide - ref) / (rounding + factor * unit)
     worst = excess.max(initial=0)
     assert worst <= 1, f"the error is {worst:.3g} times the bound at {np.unravel_index(excess.argmax(), y.shape)}"
+
+
+def _parts(dtype, ref, magnitude, terms):
+    """(rounding, unit) of the bound rounding + f unit."""
+    u_acc = 2.0**-53 if dtype == "float64" else U_ACC
+    return U_OUT[dtype] * np.abs(ref) + TINY[dtype], u_acc * np.sqrt(terms) * magnitude
 
 
 def check_conv(direction, shape, a, b, out, factor=LIMIT, bound="element"):
@@ -37,8 +41,21 @@ def check_conv(direction, shape, a, b, out, factor=LIMIT, bound="element"):
     bound    "plane" replaces |a| conv |b| by its largest value in the plane (the last two axes)
     """
     assert a.dtype == b.dtype == out.dtype, f"dtype {out.dtype}, but the operands have {a.dtype} and {b.dtype}"
+    check(out, *_reference(direction, shape, a, b, bound), shape.terms(direction), factor)
+
+
+def factor(direction, shape, a, b, out, bound="element"):
+    """The least factor with which ``check_conv`` would pass."""
+    ref, magnitude = _reference(direction, shape, a, b, bound)
+    rounding, unit = _parts(out.dtype.name, ref, magnitude, shape.terms(direction))
+    error = np.abs(out.astype(np.float64) - ref) - rounding
+    return float((np.maximum(error, 0) / np.where(unit > 0, unit, 1)).max(initial=0))
+
+
+def _reference(direction, shape, a, b, bound):
+    """(ref, magnitude) in float64."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     magnitude = convolve(direction, shape, np.abs(a), np.abs(b))
     if bound == "plane":
         magnitude = magnitude.max(axis=(2, 3), keepdims=True)
-    check(out, convolve(direction, shape, a, b), magnitude, shape.terms(direction), factor)
+    return convolve(direction, shape, a, b), magnitude

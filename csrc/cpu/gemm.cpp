@@ -8,6 +8,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "cpu.h"
 #include "element.h"
@@ -95,7 +96,16 @@ void multiply(const GemmBatch& batch, const GemmPlan& plan, void* scratch) {
     run(batch, plan, [&](int thread) { return static_cast<char*>(scratch) + thread * slot; });
 }
 
-void multiply(const GemmBatch& batch) {
+void multiply(const GemmBatch& given) {
+    GemmBatch batch = given;
+    GemmJob& job = batch.job;
+    if (job.a_depth == 1 && job.b_depth == 1 && job.M < job.N) {
+        // Packing a B whose columns lie in one piece turns it; out^T = B^T A^T turns the smaller of the two instead.
+        std::swap(job.M, job.N), std::swap(job.a, job.b), std::swap(batch.a, batch.b);
+        std::swap(job.a_row, job.b_column), std::swap(job.out_row, job.out_column);
+        job.bias_row = !job.bias_row;
+        job.image = job.N;
+    }
     const GemmPlan plan(batch);
     const int64_t slot = plan.scratch(batch.job);
     run(batch, plan, [&](int) { return kept_scratch(slot); });

@@ -23,5 +23,5 @@ struct GemmPlan {
 
 // scratch: threads times plan.scratch bytes, at a multiple of 64.
 void multiply(const GemmBatch&, const GemmPlan&, void* scratch);
-// The same in memory of its own, which each thread keeps.
+// The same for one image of columns, in memory of its own, which each thread keeps.
 void multiply(const GemmBatch&);

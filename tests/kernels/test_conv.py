@@ -9,7 +9,7 @@ from gpucnn.conv.reference import convolve
 from gpucnn.conv.shape import DIRECTIONS, ConvShape
 from tests.cases import CASES, operands
 from tests.kernels.harness import DTYPES, Out
-from tests.tolerance import check, check_conv
+from tests.tolerance import LIMIT, U_OUT, check, check_conv
 
 ROWS = ("direct", "im2col")
 
@@ -39,6 +39,25 @@ def test_any_workspace(kernels, case, direction, dtype):
     a, b = operands(shape, direction, dtype)
     for workspace in workspaces(kernels, shape, dtype.name, direction):
         check_conv(direction, shape, a, b, kernels.conv("im2col", direction, shape, dtype.name, a, b, workspace))
+
+
+@pytest.mark.parametrize(("with_bias", "relu"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("row", ROWS)
+def test_bias_and_relu(kernels, row, with_bias, relu, dtype):
+    """Rounded once more where a row adds the bias to its rounded output: within u_out of the sum before it."""
+    shape = CASES["groups"]
+    x, w = operands(shape, "fwd", dtype)
+    bias = np.random.default_rng(2).standard_normal(shape.K).astype(dtype) if with_bias else None
+    y = kernels.conv(row, "fwd", shape, dtype.name, x, w, bias=bias, relu=relu)
+    wide = [array.astype(np.float64) for array in (x, w)]
+    plain = convolve("fwd", shape, *wide)
+    magnitude = convolve("fwd", shape, *map(np.abs, wide))
+    offset = bias.astype(np.float64)[:, None, None] if with_bias else 0.0
+    ref = plain + offset
+    before = 2**24 * U_OUT[dtype.name] * np.abs(plain)  # in the units of the law, for factor 1 and one term
+    bound = LIMIT * np.sqrt(shape.terms("fwd")) * (magnitude + np.abs(offset)) + before
+    check(y, np.maximum(ref, 0) if relu else ref, bound, 1, 1)
+    assert not relu or ((y == 0).any() and (y >= 0).all())
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

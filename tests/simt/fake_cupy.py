@@ -191,8 +191,13 @@ class Generator:
 
 cuda = SimpleNamespace(
     Device=Device,
-    get_current_stream=lambda: SimpleNamespace(ptr=0),
-    runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+    get_current_stream=lambda: SimpleNamespace(ptr=0, synchronize=lambda: None),
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda number: {"name": b"stand-in"},
+        driverGetVersion=lambda: 13000,
+    ),
 )
 random = SimpleNamespace(default_rng=Generator)
 

@@ -7,10 +7,14 @@ import pytest
 
 import gpucnn as g
 from gpucnn import config, device, native
+from gpucnn.conv import ConvShape, plan
+from gpucnn.conv import run as run_conv
 from gpucnn.training import Options, Training
+from tests.cases import operands
 from tests.kernels.harness import DTYPES
 from tests.ops.table import CASES
 from tests.simt import build, fake_cupy
+from tests.tolerance import check_conv
 
 OWN_TENSORS = {"batch_norm", "cross_entropy", "dropout", "where"}  # make tensors on the CPU, or other random numbers
 ON_DEVICE = [case for case in CASES if case.name not in OWN_TENSORS]
@@ -51,6 +55,16 @@ def test_operation(case, dtype):
     for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
         assert result.dtype == DTYPES[dtype]
         case.agree(result, ref, case.forward + case.gradient)
+
+
+def test_find_and_plan_on_the_device(dtype):
+    """find times every row through the device's own path; plan shows the times."""
+    shape = ConvShape(1, 4, 6, 5, 3, 3, 2, (1, 0))
+    x, w = operands(shape, "fwd", DTYPES[dtype])
+    arrays = [device.to_device(array, "cuda") for array in (x, w)]
+    check_conv("fwd", shape, x, w, device.to_device(run_conv("fwd", shape, *arrays, algorithm="find"), "cpu"))
+    lines = plan(shape, dtype=dtype, device="cuda").lines
+    assert all(line.seconds > 0 for line in lines)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -91,25 +91,40 @@ INLINE void product(int64_t row_count, int64_t columns, bool add, int64_t depth,
     add_products<A, rows, vectors>(add, depth, base, step, b, b_step, out);
 }
 
-// rows[i] lane j <-> rows[j] lane i, in each block of `side` lanes of `side` vectors.
-template <class A, int side>
-INLINE void transpose_blocks(Vector<A>* rows) {
-    constexpr int lanes = Wide<A>::lanes;
-    typedef decltype(Vector<A>{} < Vector<A>{}) Index;
-#pragma GCC unroll 4
-    for (int h = 1; h < side; h *= 2) {
-        Index low, high;  // of the pair (a, b): a's even blocks of h lanes with b's even blocks, and the odd ones
+// Lanes of a pair of vectors (a, b): a's even blocks of h lanes with b's even blocks, and the odd ones. As constants in
+// memory, because the compiler would build them lane by lane.
+template <class A, int h>
+struct Blocks {
+    static constexpr int lanes = Wide<A>::lanes;
+    typedef decltype(Vector<A>{} < Vector<A>{}) Lanes;
+    alignas(sizeof(Vec)) decltype(Lanes{}[0] + 0) low[lanes], high[lanes];
+
+    constexpr Blocks() : low(), high() {
         for (int l = 0; l < lanes; ++l) {
             low[l] = l & h ? lanes + l - h : l;
             high[l] = l & h ? lanes + l : l + h;
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < side; ++i)
-            if (!(i & h)) {
+    }
+    static const Blocks constant;
+};
+template <class A, int h>
+constexpr Blocks<A, h> Blocks<A, h>::constant;
+
+// rows[i] lane j <-> rows[j] lane i, in each block of `side` lanes of `side` vectors; by halves.
+template <class A, int side, int h = 1>
+INLINE void transpose_blocks(Vector<A>* rows) {
+    if constexpr (h < side) {
+        typedef typename Blocks<A, h>::Lanes Lanes;
+        const Lanes low = *reinterpret_cast<const Lanes*>(Blocks<A, h>::constant.low);
+        const Lanes high = *reinterpret_cast<const Lanes*>(Blocks<A, h>::constant.high);
+        unrolled<side>([&](auto i) INLINE_LAMBDA {
+            if constexpr (!(decltype(i)::value & h)) {
                 const Vector<A> a = rows[i], b = rows[i + h];
                 rows[i] = __builtin_shuffle(a, b, low);
                 rows[i + h] = __builtin_shuffle(a, b, high);
             }
+        });
+        transpose_blocks<A, side, 2 * h>(rows);
     }
 }
 
