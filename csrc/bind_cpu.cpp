@@ -1,5 +1,6 @@
 // The Python face of csrc/cpu/cpu.h: one m.def per line. Arguments as in the header, plus the stream that the CUDA
 // extension needs, which is ignored. The GIL is released while C++ computes.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -19,6 +20,8 @@ auto with_stream(void (*function)(Args...)) {
 
 PYBIND11_MODULE(_cpu, m) {
     using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
+    // Of a NumPy array: faster than its __array_interface__, which builds a dictionary.
+    m.def("address", [](const pybind11::array& array) { return reinterpret_cast<Address>(array.data()); });
     m.def("num_threads", &num_threads);
     m.def("set_num_threads", &set_num_threads);
     m.def("conv_direct_fwd", with_stream(conv_direct_fwd), nogil());
@@ -53,7 +56,11 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("avg_pool2d_bwd", with_stream(avg_pool2d_bwd), nogil());
     m.def("softmax_fwd", with_stream(softmax_fwd), nogil());
     m.def("softmax_bwd", with_stream(softmax_bwd), nogil());
+    m.def("cross_entropy", with_stream(cross_entropy), nogil());
     m.def("batch_norm_stats", with_stream(batch_norm_stats), nogil());
     m.def("batch_norm_fwd", with_stream(batch_norm_fwd), nogil());
     m.def("batch_norm_bwd", with_stream(batch_norm_bwd), nogil());
+    m.def("gelu", with_stream(gelu), nogil());
+    m.def("sgd_step", with_stream(sgd_step), nogil());
+    m.def("adam_step", with_stream(adam_step), nogil());
 }

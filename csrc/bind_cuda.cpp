@@ -1,6 +1,7 @@
 // The Python module gpucnn._cuda: one m.def per line, each a function of kernels/kernels.h or csrc/cuda/functions.h.
 // Pointers and the stream cross as integers. The same file makes the module _simt of the tests.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <string>
 #include <type_traits>
@@ -88,9 +89,13 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("avg_pool2d_bwd", native(avg_pool2d_bwd));
     m.def("softmax_fwd", native(softmax_fwd));
     m.def("softmax_bwd", native(softmax_bwd));
+    m.def("cross_entropy", native(cross_entropy));
     m.def("batch_norm_stats", native(batch_norm_stats));
     m.def("batch_norm_fwd", native(batch_norm_fwd));
     m.def("batch_norm_bwd", native(batch_norm_bwd));
+    m.def("gelu", native(gelu));
+    m.def("sgd_step", native(sgd_step));
+    m.def("adam_step", native(adam_step));
     m.def("cast_from_float32", native(cast_from_float32));
     m.def("runtime_version", native(runtime_version));
     m.def("cublas_version", native(cublas_version));

@@ -12,6 +12,8 @@ from . import dtype as dtypes
 from .device import array_module, device_of
 
 _enabled = ContextVar("gpucnn_grad_enabled", default=True)
+# Under GPUCNN_DEBUG=3: the Module whose forward runs, and its path from the outermost one, as in "features.3.conv1".
+running = ContextVar("gpucnn_running_module", default=(None, ""))
 
 
 def is_grad_enabled():
@@ -29,6 +31,14 @@ def no_grad():
         _enabled.reset(token)
 
 
+def _is_finite(array):
+    """Whether no value is an infinity or a NaN; only floats have such values."""
+    if not dtypes.is_float(array.dtype):
+        return True
+    wide = array.astype(np.float32) if array.dtype.itemsize == 2 else array
+    return bool(array_module(array).isfinite(wide).all())
+
+
 def _owner(array):
     """The array whose memory this is: itself, or what it is a view of."""
     return array if array.base is None else array.base
@@ -44,6 +54,7 @@ class Function:
 
     view = False
     saved = ()
+    layer = ""  # known under GPUCNN_DEBUG=3
 
     def __init__(self, **parameters):
         vars(self).update(parameters)
@@ -64,8 +75,12 @@ class Function:
         data = self.forward(*(t.data for t in inputs))
         if isinstance(data, np.generic):
             data = np.asarray(data)
-        if config.get("debug") >= 2:
+        debug = config.get("debug")
+        if debug >= 2:
             self._report(data, start)
+        if debug >= 3:
+            self.layer = running.get()[1]
+            self._check_finite("results", data, *(t.data for t in inputs))
         version = inputs[0].version if self.view and _owner(data) is _owner(inputs[0].data) else None
         out = tensor.Tensor(data, version=version)
         if any(self.needs) and dtypes.is_float(out.dtype):
@@ -96,17 +111,16 @@ class Function:
             f" {1e6 * (time.perf_counter() - start):.0f} us",
             file=sys.stderr,
         )
-        if config.get("debug") >= 3:
-            self._check_finite("results", data)
 
-    def _check_finite(self, what, data):
-        if not dtypes.is_float(data.dtype):
+    def _check_finite(self, what, data, *sources):
+        if _is_finite(data):
             return
-        wide = data.astype(np.float32) if data.dtype.itemsize == 2 else data
-        if not array_module(data).isfinite(wide).all():
-            raise FloatingPointError(
-                f"{self.name()}: {what} are finite under GPUCNN_DEBUG=3, but a value is not ({data.shape})"
-            )
+        where = f" in layer {self.layer}" if self.layer else ""
+        origin = "is finite" if all(map(_is_finite, sources)) else "is not, either"
+        raise FloatingPointError(
+            f"{self.name()}{where}: {what} are finite under GPUCNN_DEBUG=3, but a value is not ({data.shape});"
+            f" what it was computed from {origin}"
+        )
 
     def gradients(self, gy, keep):
         """Run backward once, checking what it relies on and what it returns."""
@@ -121,10 +135,6 @@ class Function:
         if not keep:
             self.saved = None
         grads = grads if isinstance(grads, tuple) else (grads,)
-        if config.get("debug") >= 3:
-            for grad in grads:
-                if grad is not None:
-                    self._check_finite("gradients", grad)
         return tuple(np.asarray(g) if isinstance(g, np.generic) else g for g in grads)
 
 
@@ -158,6 +168,7 @@ def backward(root, gradient=None, *, retain_graph=False):
     if root.node is None:
         return _accumulate(root, gradient, fresh=False)
 
+    checking = config.get("debug") >= 3
     waiting = _count_uses(root.node)
     grads, ready = {root.node: gradient}, [root.node]
     while ready:
@@ -180,6 +191,8 @@ def backward(root, gradient=None, *, retain_graph=False):
                     raise RuntimeError(f"{node.name()}: backward gave {grad.shape} for input {i} of shape {shape}")
                 if grad.dtype != dtype:
                     grad = grad.astype(dtype)
+                if checking:
+                    node._check_finite("gradients", grad, gy)
                 if isinstance(edge, Function):
                     grads[edge] = grads[edge] + grad if edge in grads else grad
                 else:

@@ -8,11 +8,11 @@ suffix .json, for people; it is never read back. Nothing is unpickled.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from .atomic import replacing
 from .device import get_rng, to_device
 from .dtype import as_dtype
 
@@ -98,8 +98,12 @@ def write(path, arrays, info):
     path = Path(path)
     info = json.loads(json.dumps(info))  # as read will see it: lists for tuples, text for keys
     text = json.dumps({**info, "sha256": _digest(arrays, info)}, indent=1)
-    _replace(path, save(arrays, metadata={"gpucnn": text}))
-    _replace(path.with_suffix(".json"), text.encode() + b"\n")
+    for target, data in (
+        (path, save(arrays, metadata={"gpucnn": text})),
+        (path.with_suffix(".json"), text.encode() + b"\n"),
+    ):
+        with replacing(target, "save_checkpoint") as file:
+            file.write(data)
 
 
 def read(path):
@@ -135,26 +139,3 @@ def _digest(arrays, info):
         digest.update(f"{name} {arrays[name].dtype.name} {arrays[name].shape}".encode())
         digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _replace(path, data):
-    """Put data at path so that at every moment path holds the old bytes or the new ones."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno, f"save_checkpoint: {error.strerror}; what was there is kept", str(path)
-            ) from None
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -39,27 +39,29 @@ def kind_of(array):
 
 def address(array):
     """Of its first element."""
-    return array.__array_interface__["data"][0] if type(array) is np.ndarray else array.data.ptr
+    return native.cpu().address(array) if type(array) is np.ndarray else array.data.ptr
 
 
 def launch(name, *args):
     """Call the native function ``name`` of the device where the arrays among ``args`` live.
 
-    Arrays become addresses (they must be C-contiguous, and stay alive during the call); everything else is passed
-    as it is; the current stream goes last. On CUDA the call returns before the work is done.
+    Arrays, also those in lists, become addresses (they must be C-contiguous, and stay alive during the call);
+    everything else is passed as it is; the current stream goes last. On CUDA the call returns before the work is done.
     """
     values, cuda_array = [], None
     for arg in args:
-        if type(arg) is np.ndarray:
-            values.append(address(arg))
-        elif is_array(arg):
-            cuda_array = arg
-            values.append(address(arg))
-        else:
-            values.append(arg)
-            continue
-        if not arg.flags.c_contiguous:
-            raise ValueError(f"{name}: arrays are C-contiguous, but came strides {arg.strides} ({arg.shape})")
+        several = type(arg) is list
+        addresses = []
+        for item in arg if several else (arg,):
+            if not is_array(item):
+                addresses.append(item)
+                continue
+            if not item.flags.c_contiguous:
+                raise ValueError(f"{name}: arrays are C-contiguous, but came strides {item.strides} ({item.shape})")
+            addresses.append(address(item))
+            if type(item) is not np.ndarray:
+                cuda_array = item
+        values.append(addresses if several else addresses[0])
     if cuda_array is None:
         return getattr(native.cpu(), name)(*values, 0)
     with cuda_array.device:

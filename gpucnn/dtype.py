@@ -1,5 +1,7 @@
 """The dtype list: names, promotion, and the dtype that sums are made in."""
 
+from functools import cache
+
 import ml_dtypes
 import numpy as np
 
@@ -26,11 +28,13 @@ def as_dtype(dtype):
     return FLOATS.get(found.name) or OTHERS[found.name]  # in the byte order of this machine
 
 
+@cache
 def is_float(dtype):
     """Whether tensors of this dtype can have gradients."""
     return dtype.name in FLOATS
 
 
+@cache
 def accumulate(dtype):
     """The dtype of sums over values of ``dtype``: float64 for itself, float32 for other floats, int64 for ints."""
     if is_float(dtype):

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from . import data, optim
+from .amp import GradScaler, autocast
 from .autograd import no_grad
 from .checkpoint import load_checkpoint, save_checkpoint
 from .device import manual_seed
-from .models import MODELS
+from .models import INPUTS, MODELS
 from .ops import cross_entropy
+from .optim import schedule
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
 WARM_UP = 100  # steps over which the rate rises from 0: the first gradients are the largest
@@ -23,12 +25,14 @@ class Options:
 
     data    folder of the MNIST files, or None for the built-in digits
     lr      the largest learning rate: it rises to it over the first 100 steps and falls linearly to 0
+    amp     None, "float16" or "bfloat16": mixed precision, with the weights in float32 (``gpucnn.autocast``)
     """
 
     model: str = "lenet"
     data: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    amp: str | None = None
     epochs: int = 10
     batch: int = 64
     lr: float = 0.05
@@ -37,6 +41,10 @@ class Options:
     def __post_init__(self):
         if self.model not in MODELS:
             raise ValueError(f"model: one of {', '.join(MODELS)} is known, but came {self.model}")
+        if self.amp not in (None, "float16", "bfloat16") or (self.amp and self.dtype != "float32"):
+            raise ValueError(
+                f"amp: float16 or bfloat16 beside the dtype float32, but came {self.amp} beside {self.dtype}"
+            )
         if self.epochs < 1 or self.batch < 1 or self.seed < 0:
             raise ValueError(
                 "epochs and batch are positive and seed is not negative, "
@@ -58,14 +66,19 @@ class Training:
         train, test = data.mnist(options.data) if options.data else data.digits()
         self.train = data.DataLoader(train, options.batch, shuffle=True, seed=options.seed)
         self.test = data.DataLoader(test, 500)
+        channels = train.images.shape[1]
+        wanted = INPUTS[options.model][0] if options.model in INPUTS else channels
+        if wanted != channels:
+            raise ValueError(f"model: {options.model} takes {wanted} channels, but the images have {channels}")
         manual_seed(options.seed)
         self.model = MODELS[options.model]().to(options.device, options.dtype)
         self.optimizer = optim.SGD(self.model.parameters(), options.lr, MOMENTUM, WEIGHT_DECAY, nesterov=True)
+        self.scaler = GradScaler() if options.amp == "float16" else None
+        self.schedule = schedule.warm_up(WARM_UP, schedule.linear(options.epochs * len(self.train)))
 
     def rate(self, step):
         """The learning rate of a step, counted from 0 over the whole run."""
-        steps = self.options.epochs * len(self.train)
-        return self.options.lr * max(0.0, min((step + 1) / WARM_UP, 1 - step / steps))
+        return self.options.lr * self.schedule(step)
 
     def run_epoch(self, progress=lambda images: None):
         """Train one epoch and evaluate; ``progress`` is told the images of each batch.
@@ -103,20 +116,29 @@ class Training:
         for i, (x, labels) in enumerate(self.train):
             self.optimizer.lr = self.rate(self.epoch * len(self.train) + i)
             x, labels = self._place(x, labels)
-            self.optimizer.zero_grad()
-            loss = cross_entropy(self.model(x), labels)
-            loss.backward()
-            self.optimizer.step()
+            with autocast(self.options.amp):
+                loss = cross_entropy(self.model(x), labels)
+            self._step(loss)
             total = total + loss.data.astype("float32") * len(labels)  # stays on the device
             images += len(labels)
             progress(len(labels))
         return float(total) / images
 
+    def _step(self, loss):
+        self.optimizer.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+
     def evaluate(self):
         """(mean loss, accuracy 0..1) on the test images."""
         self.model.eval()
         loss, right = 0.0, 0
-        with no_grad():
+        with no_grad(), autocast(self.options.amp):
             for x, labels in self.test:
                 x, labels = self._place(x, labels)
                 logits = self.model(x).astype("float32")
@@ -137,6 +159,7 @@ class Training:
             epoch=self.epoch,
             step=self.epoch * len(self.train),
             history=self.history,
+            scaler=self.scaler and self.scaler.state_dict(),
             options=asdict(self.options),
         )
 
@@ -150,4 +173,6 @@ class Training:
         self = cls(Options(**{**saved["options"], **changes}))
         load_checkpoint(path, self.model, self.optimizer, rng=True)
         self.epoch, self.history = saved["epoch"], saved["history"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(saved["scaler"])
         return self

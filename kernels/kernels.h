@@ -6,9 +6,11 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "conv_shape.h"
 #include "dtype.h"
+#include "optim_options.h"
 
 // A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
 // tap (r, s) reads for output (p, q); only positions first .. first + positions of the flat P Q are stored.
@@ -39,16 +41,26 @@ void avg_pool2d_bwd(const ConvShape& shape, DType dtype, bool count_include_pad,
 // softmax.cu: over the last axis of (rows, cols); log = log-softmax; the gradient comes from the saved output y
 void softmax_fwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* x, void* y, cudaStream_t stream);
 void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* y, const void* dy, void* dx, cudaStream_t stream);
+// loss (rows,) and weight (cols,) float32, dx the gradient of each row's loss; the target has (1 - smoothing) at the label
+// and smoothing / cols everywhere, times weight; weight and dx may be null; a label outside [0, cols) gives a NaN
+void cross_entropy(DType dtype, int64_t rows, int64_t cols, const void* x, const int64_t* labels, const float* weight, double smoothing, float* loss, void* dx, cudaStream_t stream);
 
 // norm.cu: x (N, C, HW); mean, var (biased), weight, bias, dweight, dbias are float32 (C,); dx may be null: not wanted
 void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, cudaStream_t stream);
 void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, void* y, cudaStream_t stream);
 void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const float* mean, const float* var, const float* weight, double eps, void* dx, float* dweight, float* dbias, cudaStream_t stream);
 
+// gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
+void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);
+
 // elementwise.cu: out <- in, rounded once
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
 // elementwise.cu: y (N, C, HW) <- y + bias (C,), then ReLU if relu; bias may be null
 void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y, cudaStream_t stream);
+
+// optim.cu: lists of device addresses, one a tensor of `counts` elements; value and state float32; grad in grad_dtype, dtype or float32; stored (the rounded value) and velocity may be 0; the numbers are those of optim_options.h
+void sgd_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<std::uintptr_t>& value, const std::vector<std::uintptr_t>& grad, const std::vector<std::uintptr_t>& velocity, const std::vector<std::uintptr_t>& stored, double lr, double momentum, double weight_decay, bool nesterov, cudaStream_t stream);
+void adam_step(DType dtype, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<std::uintptr_t>& value, const std::vector<std::uintptr_t>& grad, const std::vector<std::uintptr_t>& mean, const std::vector<std::uintptr_t>& square, const std::vector<std::uintptr_t>& stored, double lr, double shrink, double mean_rate, double beta2, double square_rate, double root_scale, double eps, double weight_decay, cudaStream_t stream);
 
 // architectures.cu: "800,900": the compute capabilities, times 100, that this build holds code for
 const char* built_architectures();

@@ -1,6 +1,7 @@
-// Softmax and log-softmax over the last axis, forward and gradient.
+// Softmax and log-softmax over the last axis, forward and gradient, and softmax cross-entropy with its gradient.
 //
 //   x, y, dy, dx   (rows, cols);   fwd reads x and writes y;   bwd reads the saved y and dy and writes dx
+//   cross_entropy  reads x, labels (rows,) and weight (cols,), writes loss (rows,) and dx
 //
 // One block per row, of 32 to 512 threads by the number of columns; each thread takes every blockDim-th column, and the
 // maximum and the sum come from block_reduce. The row's maximum is subtracted first, so no exponential overflows.
@@ -47,6 +48,47 @@ __global__ void softmax_bwd_kernel(int64_t rows, int64_t cols, const T* __restri
     }
 }
 
+// The target t of a row has `share` weight everywhere and `most` more at the label. With x' = x - largest:
+// loss = -sum(t log p) = sum(t) log(sum(exp(x'))) - sum(t x'),  dx = sum(t) p - t.
+template <class T>
+__global__ void cross_entropy_kernel(int64_t rows, int64_t cols, const T* __restrict__ x,
+                                     const int64_t* __restrict__ labels, const float* __restrict__ weight,
+                                     float smoothing, float* __restrict__ loss, T* __restrict__ dx) {
+    const float share = smoothing / cols;
+    for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const T* in = x + row * cols;
+        const int64_t label = labels[row];
+        const bool known = label >= 0 && label < cols;
+        float largest = Max::identity;
+        for (int64_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, static_cast<float>(in[i]));
+        largest = block_reduce(largest, Max());
+        Acc sum = 0, weights = 0, spread = 0;
+        for (int64_t i = threadIdx.x; i < cols; i += blockDim.x) {
+            const float shifted = static_cast<float>(in[i]) - largest, w = weight ? weight[i] : 1.0f;
+            sum += expf(shifted);
+            weights += w;
+            spread += w * shifted;
+        }
+        sum = block_reduce(sum, Sum());
+        if (share > 0) {
+            weights = block_reduce(weights, Sum());
+            spread = block_reduce(spread, Sum());
+        }
+        const float most = known ? (1 - smoothing) * (weight ? weight[label] : 1.0f) : nanf("");
+        const float total = most + (share > 0 ? share * weights : 0.0f);
+        if (threadIdx.x == 0) {
+            const float at = known ? static_cast<float>(in[label]) - largest : 0.0f;
+            loss[row] = total * logf(sum) - most * at - (share > 0 ? share * spread : 0.0f);
+        }
+        if (!dx) continue;
+        for (int64_t i = threadIdx.x; i < cols; i += blockDim.x) {
+            const float p = expf(static_cast<float>(in[i]) - largest) / sum;
+            const float target = share * (weight ? weight[i] : 1.0f) + (i == label ? most : 0.0f);
+            dx[row * cols + i] = static_cast<T>(total * p - target);
+        }
+    }
+}
+
 std::string text_of(int64_t rows, int64_t cols) {
     return "x (" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
 }
@@ -80,4 +122,16 @@ void softmax_bwd(DType dtype, bool log, int64_t rows, int64_t cols, const void* 
                static_cast<T*>(dx));
     });
     check(cudaGetLastError(), "softmax_bwd", text_of(rows, cols));
+}
+
+void cross_entropy(DType dtype, int64_t rows, int64_t cols, const void* x, const int64_t* labels, const float* weight,
+                   double smoothing, float* loss, void* dx, cudaStream_t stream) {
+    require_sizes("cross_entropy", rows, cols);
+    if (rows == 0) return;
+    with_dtype(dtype, [&](auto element) {
+        using T = decltype(element);
+        launch(cross_entropy_kernel<T>, blocks_for(rows, 1), threads_to_reduce(cols), 0, stream, rows, cols,
+               static_cast<const T*>(x), labels, weight, float(smoothing), loss, static_cast<T*>(dx));
+    });
+    check(cudaGetLastError(), "cross_entropy", text_of(rows, cols));
 }

@@ -78,20 +78,26 @@ def test_without_a_driver_the_error_says_so(way, monkeypatch, count, text):
 def test_launch_refuses_strides():
     with pytest.raises(ValueError, match=r"gemm: arrays are C-contiguous, but came strides \(4, 8\) \(\(2, 3\)\)"):
         device.launch("gemm", np.zeros((3, 2), np.float32).T)
+    with pytest.raises(ValueError, match=r"sgd_step: arrays are C-contiguous"):
+        device.launch("sgd_step", [np.zeros(2), np.zeros(4)[::2]])
 
 
 def test_launch_passes_addresses_then_the_stream(monkeypatch):
     calls = []
 
     class Extension:
+        address = staticmethod(native.cpu().address)
+
         @staticmethod
         def work(*args):
             calls.append(args)
 
     monkeypatch.setattr(native, "cpu", lambda: Extension)
     array, empty = np.zeros(3), np.zeros((0, 2))
+    addresses = [a.__array_interface__["data"][0] for a in (array, empty)]
     device.launch("work", "float64", array, 5, empty)
-    assert calls == [("float64", array.ctypes.data, 5, empty.__array_interface__["data"][0], 0)]
+    device.launch("work", [array, 0, empty], [])
+    assert calls == [("float64", addresses[0], 5, addresses[1], 0), ([addresses[0], 0, addresses[1]], [], 0)]
 
 
 def test_native_errors_are_python_errors():

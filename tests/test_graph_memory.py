@@ -75,7 +75,7 @@ def test_frozen_parameters_may_change_where_nobody_needs_them():
 
 
 def test_indices_and_labels_that_change_after_forward():
-    """An index is copied, labels are watched: neither gives a wrong gradient."""
+    """An index is copied, labels are done with or watched: none gives a wrong gradient."""
     for index in (np.array([0, 2]), g.tensor([0, 2])):
         x = leaf(1.0, 2.0, 3.0)
         y = x[index]
@@ -83,10 +83,12 @@ def test_indices_and_labels_that_change_after_forward():
         y.sum().backward()
         assert values(x) == [1, 0, 1]
     x, labels = g.zeros(2, 3, requires_grad=True), g.tensor([0, 1])
-    loss = g.cross_entropy(x, labels)
+    losses = g.cross_entropy(x, labels, "sum"), g.hinge_loss(x, labels)
     labels[0] = 2
+    losses[0].backward()  # its gradient was made with the loss
+    assert np.allclose(x.grad.numpy(), 1 / 3 - np.eye(2, 3), atol=1e-6)
     with pytest.raises(RuntimeError, match="needs an array that was changed in place"):
-        loss.backward()
+        losses[1].backward()
 
 
 def test_in_place_changes_of_a_graph_are_refused():

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "conv_shape.h"
 #include "dtype.h"
+#include "optim_options.h"
 
 using Address = std::uintptr_t;
 
@@ -61,6 +63,11 @@ void avg_pool2d_bwd(const ConvShape&, DType, bool count_include_pad, Address dy,
 // Over the rows of (rows, cols); bwd takes the saved output y.
 void softmax_fwd(DType, bool log, int64_t rows, int64_t cols, Address x, Address y);
 void softmax_bwd(DType, bool log, int64_t rows, int64_t cols, Address y, Address dy, Address dx);
+// loss (rows,) in Acc<T> of x (rows, cols) at labels (rows,) int64, and dx (x's dtype), the gradient of each row's
+// loss. The target has (1 - smoothing) at the label and smoothing / cols everywhere, times weight (cols,) in Acc<T>.
+// weight and dx may be 0.
+void cross_entropy(DType, int64_t rows, int64_t cols, Address x, Address labels, Address weight, double smoothing,
+                   Address loss, Address dx);
 
 // Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>; dx may be 0.
 void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var);
@@ -68,3 +75,16 @@ void batch_norm_fwd(DType, int64_t N, int64_t C, int64_t HW, Address x, Address 
                     Address bias, double eps, Address y);
 void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address mean,
                     Address var, Address weight, double eps, Address dx, Address dweight, Address dbias);
+
+// y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
+void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);
+
+// One step of an optimiser on tensors of `counts` elements each. value and state in Acc<T>; grad in grad_dtype, T or
+// Acc<T>; stored (T, the rounded value) and velocity may be 0. The numbers are those of optim_options.h.
+void sgd_step(DType, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<Address>& value,
+              const std::vector<Address>& grad, const std::vector<Address>& velocity,
+              const std::vector<Address>& stored, double lr, double momentum, double weight_decay, bool nesterov);
+void adam_step(DType, DType grad_dtype, const std::vector<int64_t>& counts, const std::vector<Address>& value,
+               const std::vector<Address>& grad, const std::vector<Address>& mean, const std::vector<Address>& square,
+               const std::vector<Address>& stored, double lr, double shrink, double mean_rate, double beta2,
+               double square_rate, double root_scale, double eps, double weight_decay);

@@ -42,7 +42,8 @@ def _run(training, folder):
     options = training.options
     images = len(training.train.data)
     print(
-        f"{options.model} on {options.device} in {options.dtype}, "
+        f"{options.model} on {options.device} in {options.dtype}"
+        f"{f' with products in {options.amp}' if options.amp else ''}, "
         f"{images} training and {len(training.test.data)} test images, run folder {folder}",
         flush=True,
     )

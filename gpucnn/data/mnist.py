@@ -1,40 +1,16 @@
 """Handwritten digits: the MNIST files in a folder, or the 10,000 digits that ship with the package."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .dataset import Images
 from .idx import read_idx
 
 DIGITS = Path(__file__).parent / "digits"
 HELD_OUT = 2000  # the last digits of the built-in set; the split is fixed so that accuracies can be compared
 # Mean and standard deviation of the 60,000 training images, pixels scaled to 0..1.
 MEAN, STD = 0.1307, 0.3081
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Labelled images: ``images`` (N, C, H, W) uint8, ``labels`` (N,) int64; mean and std of pixels scaled to 0..1."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    mean: float = 0.0
-    std: float = 1.0
-
-    def __post_init__(self):
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                "Images: images are (N, C, H, W) and labels (N,), "
-                f"but they have shapes {self.images.shape} and {self.labels.shape}"
-            )
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, rows):
-        """A subset: ``data[:100]``; rows is a slice or an index array."""
-        return Images(self.images[rows], self.labels[rows], self.mean, self.std)
 
 
 def mnist(folder):

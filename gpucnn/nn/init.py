@@ -5,10 +5,33 @@ Xavier: X. Glorot, Y. Bengio, Understanding the difficulty of training deep feed
 """
 
 import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from ..device import get_rng, to_device
+
+_skipping = ContextVar("gpucnn_init_skipping", default=False)
+
+
+@contextmanager
+def skip():
+    """Draw nothing inside the block: weights keep the zeros that they are made with, which take no time or memory yet.
+
+    For a network whose weights come from a file or are drawn afterwards, or of which only the shapes are of interest.
+
+    >>> from gpucnn import nn
+    >>> with skip():
+    ...     layer = nn.Linear(3, 2)
+    >>> layer.weight.numpy().tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
 
 
 def fans(shape):
@@ -19,9 +42,14 @@ def fans(shape):
     return shape[1] * taps, shape[0] * taps
 
 
+def normal_(tensor, std):
+    """Normal with a given standard deviation: 0.01 in AlexNet and its contemporaries. Returns tensor."""
+    return _fill(tensor, lambda rng: rng.standard_normal(tensor.shape, dtype=np.float32) * np.float32(std))
+
+
 def he_normal_(tensor):
     """Normal with standard deviation sqrt(2 / fan_in): keeps the variance through ReLU layers. Returns tensor."""
-    return _normal(tensor, math.sqrt(2 / fans(tensor.shape)[0]))
+    return normal_(tensor, math.sqrt(2 / fans(tensor.shape)[0]))
 
 
 def he_uniform_(tensor):
@@ -31,7 +59,7 @@ def he_uniform_(tensor):
 
 def xavier_normal_(tensor):
     """Normal with standard deviation sqrt(2 / (fan_in + fan_out)): for tanh and sigmoid. Returns tensor."""
-    return _normal(tensor, math.sqrt(2 / sum(fans(tensor.shape))))
+    return normal_(tensor, math.sqrt(2 / sum(fans(tensor.shape))))
 
 
 def xavier_uniform_(tensor):
@@ -39,16 +67,14 @@ def xavier_uniform_(tensor):
     return _uniform(tensor, math.sqrt(6 / sum(fans(tensor.shape))))
 
 
-def _normal(tensor, std):
-    return _fill(tensor, get_rng().standard_normal(tensor.shape, dtype=np.float32) * np.float32(std))
-
-
 def _uniform(tensor, bound):
-    return _fill(tensor, (2 * get_rng().random(tensor.shape, dtype=np.float32) - 1) * np.float32(bound))
+    return _fill(tensor, lambda rng: (2 * rng.random(tensor.shape, dtype=np.float32) - 1) * np.float32(bound))
 
 
-def _fill(tensor, values):
+def _fill(tensor, draw):
     # Drawn on the CPU, so that a seed gives the same network on every device.
-    tensor.data[...] = to_device(values.astype(tensor.dtype, copy=False), tensor.device)
-    tensor.version[0] += 1
+    if not _skipping.get():
+        values = draw(get_rng())
+        tensor.data[...] = to_device(values.astype(tensor.dtype, copy=False), tensor.device)
+        tensor.version[0] += 1
     return tensor

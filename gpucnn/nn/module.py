@@ -1,5 +1,8 @@
 """Module: a tree of layers with named parameters and buffers."""
 
+import numpy as np
+
+from .. import autograd, config
 from ..device import to_device
 from ..dtype import accumulate, as_dtype, is_float
 from ..tensor import Tensor, as_tensor
@@ -21,6 +24,18 @@ class Buffer(Tensor):
         super().__init__(data.data, version=data.version)
 
 
+def new_parameter(*shape):
+    """A float32 Parameter of zeros."""
+    if min(shape) < 1:
+        raise ValueError(f"nn: the sizes of a parameter are positive, but came {shape}")
+    return Parameter(np.zeros(shape, np.float32))
+
+
+def shown(options):
+    """Options as ``repr`` of a layer shows them: "stride=2, padding=1"."""
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
 class Module:
     """A layer or a network: ``forward``, and as attributes its parameters, buffers and child Modules.
 
@@ -35,17 +50,35 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a Module defines forward, but this one does not")
 
     def __call__(self, *inputs, **options):
-        return self.forward(*inputs, **options)
+        if config.get("debug") < 3:
+            return self.forward(*inputs, **options)
+        token = autograd.running.set((self, self._path()))
+        try:
+            return self.forward(*inputs, **options)
+        finally:
+            autograd.running.reset(token)
+
+    def _path(self):
+        """The path from the outermost Module that runs to this one, which runs next; "" where this is the outermost."""
+        caller, path = autograd.running.get()
+        if caller is None:
+            return ""
+        name = next((name for name, module in caller.named_modules() if module is self), type(self).__name__)
+        return f"{path}.{name}" if path else name
 
     def children(self):
         """(name, Module) of each direct child."""
         return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
+    def named_modules(self, prefix=""):
+        """(path, Module) of this Module, whose path is "", and of every Module below it, parents first."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
     def modules(self):
         """This Module and every Module below it, parents first."""
-        yield self
-        for _, child in self.children():
-            yield from child.modules()
+        return (module for _, module in self.named_modules())
 
     def _named(self, kind, prefix=""):
         for name, value in vars(self).items():
@@ -83,6 +116,16 @@ class Module:
     def eval(self):
         """The opposite of ``train``; returns self."""
         return self.train(False)
+
+    def requires_grad_(self, requires_grad=True):
+        """Freeze (False) or thaw (True) every parameter of the tree; returns self.
+
+        An optimiser leaves frozen parameters alone. Batch norm in training mode still moves its running statistics:
+        ``eval()`` stops that, too.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
 
     def zero_grad(self):
         """Forget all gradients."""

@@ -45,6 +45,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
     bias       (K,) or None           same dtype and device as x
     returns    (N, K, P, Q),          P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1
     stride, padding, dilation         pixels: an int, or (h, w)
+    padding="same"                    the output has the size of x; for stride 1. Of an odd number of padded rows or
+                                      columns, the greater half is behind
 
     Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto", "find" (the fastest, timed at the first call
     with this shape) or a name in ``gpucnn.conv.ALGOS``, used for the gradients too; a name that cannot do this shape is
@@ -59,6 +61,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
     x, weight = as_tensor(x), as_tensor(weight)
     operands = [x, weight] if bias is None else [x, weight, as_tensor(bias)]
     checks.floats("conv2d", *operands)
+    over = (0, 0)
+    if isinstance(padding, str):
+        padding, over = _same(padding, weight, stride, dilation)
     shape = shape_of(
         x.shape,
         weight.shape,
@@ -71,4 +76,17 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
         raise ValueError(
             f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
         )
-    return Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])
+    y = Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])
+    return y[:, :, over[0] :, over[1] :] if any(over) else y
+
+
+def _same(padding, weight, stride, dilation):
+    """(padding, over) of padding="same": ConvShape pads both sides alike, so one row or column too many is left out."""
+    if padding != "same":
+        raise ValueError(f'conv2d padding: takes an int, a pair (h, w) of ints or "same", but came {padding!r}')
+    if checks.pair(stride, "conv2d stride") != (1, 1):
+        raise ValueError(f'conv2d: padding="same" goes with stride 1, but came stride {stride} (weight {weight.shape})')
+    checks.ndim("conv2d weight", weight, 4, "(K, C/groups, R, S)")
+    dilation = checks.pair(dilation, "conv2d dilation")
+    total = [d * (taps - 1) for d, taps in zip(dilation, weight.shape[2:], strict=True)]
+    return tuple(-(-n // 2) for n in total), tuple(n % 2 for n in total)

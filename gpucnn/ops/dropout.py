@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014), inverted: scaled in training, the identity in evaluation."""
+"""Dropout (Srivastava et al. 2014) and its relatives, inverted: scaled in training, the identity in evaluation."""
 
 from .. import checks
 from ..autograd import Function
@@ -8,7 +8,7 @@ from ..tensor import as_tensor
 
 class Dropout(Function):
     def forward(self, x):
-        kept = uniform(x) >= self.p
+        kept = uniform(x[self.shared]) >= self.p
         self.save(kept)
         return x * kept * x.dtype.type(1 / (1 - self.p))
 
@@ -17,10 +17,33 @@ class Dropout(Function):
         return gy * kept * gy.dtype.type(1 / (1 - self.p))
 
 
-def dropout(x, p=0.5, training=True):
-    """In training, each element is zero with probability p and otherwise scaled by 1 / (1 - p); else x itself."""
+def _drop(op, x, p, training, shared):
     x = as_tensor(x)
-    checks.floats("dropout", x)
+    checks.floats(op, x)
     if not 0 <= p < 1:
-        raise ValueError(f"dropout: the probability lies in [0, 1), but came {p}")
-    return Dropout.apply(x, p=p) if training and p else x
+        raise ValueError(f"{op}: the probability lies in [0, 1), but came {p}")
+    return Dropout.apply(x, p=p, shared=shared(x)) if training and p else x
+
+
+def dropout(x, p=0.5, training=True):
+    """In training, each element is zero with probability p and otherwise scaled by 1 / (1 - p); else x itself.
+
+    Of a layer's weights instead of its inputs, this is DropConnect (Wan et al. 2013).
+    """
+    return _drop("dropout", x, p, training, lambda x: ...)
+
+
+def stochastic_depth(x, p, training=True):
+    """In training, each example is zero with probability p and otherwise scaled by 1 / (1 - p); else x itself.
+
+    x          (N, ...)     float: what a residual block adds to its input
+    p          of dropping; ``nn.drop_rates`` has those of Huang et al. (2016), who drop a block for the whole batch
+
+    >>> x = ones(2, 3)
+    >>> y = x + stochastic_depth(x, 0.5)
+    >>> sorted(set(y.numpy().ravel().tolist())) in ([1.0], [3.0], [1.0, 3.0])
+    True
+    """
+    if not as_tensor(x).ndim:
+        raise ValueError(f"stochastic_depth: takes (N, ...), but came {as_tensor(x).shape}")
+    return _drop("stochastic_depth", x, p, training, lambda x: (slice(None), *[slice(1)] * (x.ndim - 1)))

@@ -1,4 +1,4 @@
-"""Element by element: arithmetic with NumPy broadcasting, activations, dtype and device changes."""
+"""Element by element: arithmetic with NumPy broadcasting, dtype and device changes."""
 
 from .. import device as devices
 from .. import dtype as dtypes
@@ -190,43 +190,6 @@ class Sqrt(Function):
         return gy / (y + y)
 
 
-class Relu(Function):
-    def forward(self, x):
-        y = array_module(x).maximum(x, x.dtype.type(0))
-        if self.needs[0]:
-            self.save(y > 0)  # a byte per element, not y
-        return y
-
-    def backward(self, gy):
-        (mask,) = self.saved
-        return gy * mask
-
-
-class Sigmoid(Function):
-    def forward(self, x):
-        xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
-        one, power = wide.dtype.type(1), xp.exp(-xp.abs(wide))  # at most 1: no overflow, and no digits lost
-        y = (xp.where(wide < 0, power, one) / (one + power)).astype(x.dtype)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        return gy * y * (y.dtype.type(1) - y)
-
-
-class Tanh(Function):
-    def forward(self, x):
-        y = array_module(x).tanh(x)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        one = y.dtype.type(1)
-        return gy * ((one - y) * (one + y))  # the factors keep the digits that 1 - y y loses
-
-
 class Clip(Function):
     def forward(self, x):
         xp, y = array_module(x), x
@@ -341,25 +304,6 @@ def log(x):
 def sqrt(x):
     """Square root, in float32 for integers."""
     return Sqrt.apply(_float(x))
-
-
-def relu(x):
-    """max(x, 0); the gradient is zero where x <= 0. A NaN stays a NaN.
-
-    >>> relu(as_tensor([-1.0, 0.0, 2.0]))
-    tensor([0., 0., 2.])
-    """
-    return Relu.apply(as_tensor(x))
-
-
-def sigmoid(x):
-    """1 / (1 + e ** -x)."""
-    return Sigmoid.apply(_float(x))
-
-
-def tanh(x):
-    """Hyperbolic tangent."""
-    return Tanh.apply(_float(x))
 
 
 def clip(x, low=None, high=None):

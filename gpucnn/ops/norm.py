@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe & Szegedy 2015), statistics and sums in float32 for every 16-bit dtype."""
+"""Normalisation over the batch, an example or a group. Statistics and sums are in float32 for every 16-bit dtype."""
 
 from math import prod
 
@@ -9,7 +9,8 @@ from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module, launch
 from ..tensor import as_tensor
-from .elementwise import to_device
+from .elementwise import add, astype, mul, to_device
+from .shape import reshape
 
 
 class BatchNorm(Function):
@@ -54,7 +55,7 @@ class BatchNorm(Function):
 
 
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training=False, momentum=0.1, eps=1e-5):
-    """(x - mean) / sqrt(var + eps) * weight + bias, per channel.
+    """Batch normalisation, (x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe & Szegedy 2015).
 
     x             (N, C) or (N, C, ...)    float
     running_*     (C,)                     statistics for evaluation; in training they are updated in place:
@@ -94,3 +95,88 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
         momentum=momentum,
         eps=eps,
     )
+
+
+class Standardize(Function):
+    """Each row of (rows, columns), less its mean, over its deviation: batch normalisation with rows for channels."""
+
+    def forward(self, x):
+        xp, x = array_module(x), array_module(x).ascontiguousarray(x)
+        rows, columns = x.shape
+        mean, var = xp.empty(rows, x.dtype), xp.empty(rows, x.dtype)
+        y = xp.empty(x.shape, x.dtype)
+        launch("batch_norm_stats", x.dtype.name, 1, rows, columns, x, mean, var)
+        one, zero = xp.ones(rows, x.dtype), xp.zeros(rows, x.dtype)
+        launch("batch_norm_fwd", x.dtype.name, 1, rows, columns, x, mean, var, one, zero, self.eps, y)
+        self.save(x, mean, var)
+        return y
+
+    def backward(self, gy):
+        x, mean, var = self.saved
+        xp, (rows, columns) = array_module(x), x.shape
+        dx, unused = xp.empty(x.shape, x.dtype), xp.empty((2, rows), x.dtype)
+        launch(
+            "batch_norm_bwd",
+            *(x.dtype.name, True, 1, rows, columns, x, xp.ascontiguousarray(gy), mean, var, xp.ones(rows, x.dtype)),
+            *(self.eps, dx, unused[0], unused[1]),
+        )
+        return dx
+
+
+def _standardize(x, rows, eps):
+    """x with each of its ``rows`` equal parts standardised, in the dtype of sums: results are rounded once, later."""
+    wide = astype(x, dtypes.accumulate(x.dtype))
+    if not x.size:
+        return wide
+    return reshape(Standardize.apply(reshape(wide, (rows, -1)), eps=eps), x.shape)
+
+
+def _affine(op, y, weight, bias, shape, trailing, x):
+    """y weight + bias, rounded to the dtype of x; the two have ``shape``, and so many axes of length 1 after it."""
+    for name, combine, value in (("weight", mul, weight), ("bias", add, bias)):
+        if value is None:
+            continue
+        value = as_tensor(value)
+        if value.shape != shape:
+            raise ValueError(f"{op}: {name} has shape {shape}, but came {value.shape} (x {x.shape})")
+        y = combine(y, astype(reshape(value, (*shape, *[1] * trailing)), y.dtype))
+    return astype(y, x.dtype)
+
+
+def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each example (Ba, Kiros & Hinton 2016).
+
+    x             float                        the last ``axes`` axes are one example
+    weight, bias  x.shape[-axes:], or None     any float dtype
+
+    The variance is the biased one. Computed in float32 for float16 and bfloat16.
+
+    >>> layer_norm(as_tensor([[1.0, 3.0], [5.0, 5.0]])).numpy().round(3).tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
+    """
+    x = as_tensor(x)
+    checks.floats("layer_norm", x)
+    if not 1 <= checks.whole(axes, "layer_norm axes") <= x.ndim:
+        raise ValueError(f"layer_norm: takes from 1 to {x.ndim} axes of the tensor, but came {axes} ({x.shape})")
+    y = _standardize(x, prod(x.shape[:-axes]), eps)
+    return _affine("layer_norm", y, weight, bias, x.shape[-axes:], 0, x)
+
+
+def group_norm(x, groups, weight=None, bias=None, *, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each group of channels (Wu & He 2018).
+
+    x             (N, C, ...)    float
+    groups        a divisor of C: with 1, all of an image is a group; with C, each channel (instance normalisation)
+    weight, bias  (C,) or None   any float dtype
+
+    The variance is the biased one. Computed in float32 for float16 and bfloat16.
+
+    >>> group_norm(as_tensor([[1.0, 3.0, 5.0, 5.0]]), 2).numpy().round(3).tolist()
+    [[-1.0, 1.0, 0.0, 0.0]]
+    """
+    x = as_tensor(x)
+    checks.floats("group_norm", x)
+    if x.ndim < 2 or checks.whole(groups, "group_norm groups") < 1 or x.shape[1] % groups:
+        raise ValueError(f"group_norm: takes (N, C, ...) and a divisor of C, but came {groups} groups ({x.shape})")
+    y = _standardize(x, x.shape[0] * groups, eps)
+    return _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)

@@ -39,7 +39,7 @@ def test_info(run):
 def test_no_command(run):
     code, _, err = run()
     assert code == 2
-    assert err == "gpucnn: the following arguments are required: train | info\n"
+    assert err == "gpucnn: the following arguments are required: train | summary | pack | info\n"
 
 
 def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
@@ -80,10 +80,11 @@ def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(run, small_mnist, dtype):
-    code, out, err = run("train", "--data", small_mnist, "--epochs", 1, "--dtype", dtype, "--device", "cpu")
+@pytest.mark.parametrize(("option", "told"), [("--dtype", "in {},"), ("--amp", "in float32 with products in {},")])
+def test_half_precision(run, small_mnist, option, told, dtype):
+    code, out, err = run("train", "--data", small_mnist, "--epochs", 1, option, dtype, "--device", "cpu")
     assert (code, err) == (0, "")
-    assert f"in {dtype}" in out
+    assert told.format(dtype) in out
 
 
 @pytest.mark.cuda
@@ -132,6 +133,8 @@ def test_a_terminal_gets_a_bar(start, small_mnist):
         (["--seed", "-1"], "argument --seed: is a whole number from 0 on, but came -1"),
         (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
         (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+        (["--amp", "float32"], "argument --amp: invalid choice: 'float32'"),
+        (["--amp", "float16", "--dtype", "float16"], "amp: float16 or bfloat16 beside the dtype float32"),
         (["--device", "tpu"], "but came 'tpu'"),
         (["--data", "nowhere"], "train-images-idx3-ubyte or train-images-idx3-ubyte.gz is expected in"),
         (["--out", "a", "--resume", "b"], "not allowed with"),

@@ -37,9 +37,13 @@ def same(a, b):
         np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_resumed_equals_straight(tmp_path, small_mnist, dropout_net, dtype):
-    options = Options(model=dropout_net, data=str(small_mnist), dtype=dtype, epochs=3, batch=50, seed=7)
+@pytest.mark.parametrize(
+    "precision",
+    [{}, {"dtype": "bfloat16"}, {"amp": "float16"}, {"amp": "bfloat16"}],
+    ids=lambda p: "-".join(p.values()),
+)
+def test_resumed_equals_straight(tmp_path, small_mnist, dropout_net, precision):
+    options = Options(model=dropout_net, data=str(small_mnist), epochs=3, batch=50, seed=7, **precision)
     straight = Training(options)
     for _ in range(3):
         straight.run_epoch()
@@ -56,6 +60,8 @@ def test_resumed_equals_straight(tmp_path, small_mnist, dropout_net, dtype):
     third = Training.resume(path)
     third.run_epoch()
     same(straight, third)
+    if straight.scaler is not None:
+        assert third.scaler.state_dict() == straight.scaler.state_dict() == {"factor": 65536, "good": 36}
     timeless = [{**row, "seconds": 0} for row in straight.history]
     assert [{**row, "seconds": 0} for row in third.history] == timeless
 
@@ -89,10 +95,12 @@ def test_a_diverging_run_says_so(small_mnist):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": "vgg"}, "one of lenet is known, but came vgg"),
+        ({"model": "vgg"}, "one of lenet, .* is known, but came vgg"),
         ({"epochs": 0}, "epochs and batch are positive"),
         ({"batch": 0}, "epochs and batch are positive"),
         ({"seed": -1}, "seed is not negative"),
+        ({"amp": "float32"}, "amp: float16 or bfloat16 beside the dtype float32, but came float32 beside float32"),
+        ({"amp": "float16", "dtype": "float16"}, "but came float16 beside float16"),
         ({"lr": 0.0}, "learning rate is positive, but came 0.0"),
         ({"lr": float("nan")}, "learning rate is positive"),
     ],
@@ -102,6 +110,11 @@ def test_bad_options(change, reason):
         Options(**change)
 
 
+def test_a_model_for_other_images():
+    with pytest.raises(ValueError, match="model: cifar-resnet-20 takes 3 channels, but the images have 1"):
+        Training(Options(model="cifar-resnet-20"))
+
+
 def test_a_checkpoint_without_a_run(tmp_path):
     path = tmp_path / "c.safetensors"
     gpucnn.checkpoint.save_checkpoint(path, nn.Linear(2, 2), epoch=1)
@@ -109,10 +122,20 @@ def test_a_checkpoint_without_a_run(tmp_path):
         Training.resume(path)
 
 
-def test_the_default_recipe_learns():
-    """One tenth of the default run; the full recipe is under ``slow``."""
-    run = Training(Options(epochs=1))
-    assert run.run_epoch()["test_accuracy"] > 0.95
+@pytest.fixture(scope="module")
+def one_epoch():
+    """The test accuracy after one tenth of the default run; the full recipe is under ``slow``."""
+    return Training(Options(epochs=1)).run_epoch()["test_accuracy"]
+
+
+def test_the_default_recipe_learns(one_epoch):
+    assert one_epoch > 0.95
+
+
+@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
+def test_mixed_precision_learns_as_well(one_epoch, amp):
+    """Within one point of float32."""
+    assert Training(Options(epochs=1, amp=amp)).run_epoch()["test_accuracy"] > one_epoch - 0.01
 
 
 @pytest.mark.slow

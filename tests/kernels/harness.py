@@ -18,11 +18,18 @@ class Out:
     dtype: object = np.float32
 
 
+@dataclass
+class InOut:
+    """An array that the call reads and writes."""
+
+    array: np.ndarray
+
+
 class Kernels:
     """A build: ``kernels(name, *args)`` returns the list of its outputs.
 
-    NumPy arrays are copied to the device, ``Out`` becomes an output, other values pass as they are. After the call
-    the guard bands and the inputs must be what they were.
+    NumPy arrays are copied to the device, ``Out`` and ``InOut`` become outputs, lists are lists of these, other values
+    pass as they are. After the call the guard bands and the inputs must be what they were.
     """
 
     def __init__(self, lib, cupy=None):
@@ -35,21 +42,26 @@ class Kernels:
             self.lib.seed(number)
 
     def __call__(self, name, *args):
-        values, held = [], []
-        for arg in args:
+        held = []
+
+        def place(arg):
+            if isinstance(arg, list):
+                return [place(item) for item in arg]
             if isinstance(arg, Out):
                 fill = GUARD_BYTE if np.dtype(arg.dtype).kind != "i" else 0x7F
                 content = np.full(int(np.prod(arg.shape)) * np.dtype(arg.dtype).itemsize, fill, np.uint8)
-            elif isinstance(arg, np.ndarray):
-                content = np.ascontiguousarray(arg).reshape(-1).view(np.uint8)
+            elif isinstance(arg, (np.ndarray, InOut)):
+                array = arg.array if isinstance(arg, InOut) else arg
+                content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             else:
-                values.append(arg)
-                continue
+                return arg
             guard = np.full(GUARD, GUARD_BYTE, np.uint8)
             before = np.concatenate([guard, content, guard])
             memory = before.copy() if self.cupy is None else self.cupy.asarray(before)
             held.append((arg, before, memory))
-            values.append((memory.ctypes.data if self.cupy is None else memory.data.ptr) + GUARD)
+            return (memory.ctypes.data if self.cupy is None else memory.data.ptr) + GUARD
+
+        values = [place(arg) for arg in args]
         stream = 0 if self.cupy is None else self.cupy.cuda.get_current_stream().ptr
         getattr(self.lib, name)(*values, stream)
         outputs = []
@@ -57,8 +69,9 @@ class Kernels:
             after = memory if self.cupy is None else self.cupy.asnumpy(memory)
             assert (after[:GUARD] == GUARD_BYTE).all(), f"{name} wrote before an array"
             assert (after[-GUARD:] == GUARD_BYTE).all(), f"{name} wrote after an array"
-            if isinstance(arg, Out):
-                outputs.append(after[GUARD:-GUARD].view(arg.dtype).reshape(arg.shape))
+            if isinstance(arg, (Out, InOut)):
+                like = arg.array if isinstance(arg, InOut) else arg
+                outputs.append(after[GUARD:-GUARD].view(like.dtype).reshape(like.shape))
             else:
                 assert np.array_equal(after, before), f"{name} changed an input"
         return outputs

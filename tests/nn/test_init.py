@@ -15,6 +15,7 @@ from gpucnn import nn
         (nn.init.he_uniform_, lambda i, o: 2 / i, True),
         (nn.init.xavier_normal_, lambda i, o: 2 / (i + o), False),
         (nn.init.xavier_uniform_, lambda i, o: 2 / (i + o), True),
+        (lambda tensor: nn.init.normal_(tensor, 0.01), lambda i, o: 1e-4, False),
     ],
 )
 def test_variance(shape, fill, variance, bounded):
@@ -51,3 +52,16 @@ def test_in_place_and_in_the_dtype_of_the_tensor():
 def test_a_bias_has_no_fans():
     with pytest.raises(ValueError, match=r"at least 2 dimensions, but came shape \(3,\)"):
         nn.init.he_normal_(gpucnn.zeros(3))
+
+
+def test_skip_draws_nothing():
+    with nn.init.skip():
+        skipped = nn.Conv2d(3, 4, 3)
+        with nn.init.skip():
+            pass
+        assert not nn.Linear(2, 3).weight.numpy().any()
+    assert not skipped.weight.numpy().any()
+    weight = nn.Conv2d(3, 4, 3).weight.numpy()
+    assert weight.all()
+    gpucnn.manual_seed(0)  # as before every test: nothing was taken from the generator
+    np.testing.assert_array_equal(nn.Conv2d(3, 4, 3).weight.numpy(), weight)

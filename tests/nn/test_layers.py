@@ -27,6 +27,26 @@ def test_conv2d(x):
     )
 
 
+def test_conv_transpose2d(x):
+    options = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "dilation": (1, 2), "groups": 2}
+    layer = nn.ConvTranspose2d(4, 6, (3, 2), **options)
+    layer.bias.data[...] = np.arange(6)
+    expected = gpucnn.conv_transpose2d(x, layer.weight, layer.bias, **options)
+    np.testing.assert_array_equal(layer(x).numpy(), expected.numpy())
+    assert layer.weight.shape == (4, 3, 3, 2)
+    assert repr(layer) == (
+        "ConvTranspose2d(4, 6, kernel_size=(3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2),"
+        " dilation=(1, 2), groups=2)"
+    )
+    assert repr(nn.ConvTranspose2d(4, 6, 3, bias=False)) == "ConvTranspose2d(4, 6, kernel_size=(3, 3), bias=False)"
+
+
+def test_same_padding(x):
+    layer = nn.Conv2d(4, 3, (4, 3), padding="same", dilation=(1, 2))
+    assert layer(x).shape == (2, 3, 9, 7)
+    assert repr(layer) == "Conv2d(4, 3, kernel_size=(4, 3), padding='same', dilation=(1, 2))"
+
+
 def test_linear():
     layer = nn.Linear(5, 3)
     layer.bias.data[...] = [1, 2, 3]
@@ -42,7 +62,16 @@ def test_linear():
         (nn.MaxPool2d((3, 2), (2, 1), 1), lambda x: gpucnn.max_pool2d(x, (3, 2), (2, 1), 1)),
         (nn.MaxPool2d(2), lambda x: gpucnn.max_pool2d(x, 2, 2)),
         (nn.AvgPool2d(3, 2, 1, False), lambda x: gpucnn.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+        (nn.MaxPool2d(3, 2, ceil_mode=True), lambda x: gpucnn.max_pool2d(x, 3, 2, ceil_mode=True)),
+        (nn.AdaptiveAvgPool2d((3, 2)), lambda x: gpucnn.adaptive_avg_pool2d(x, (3, 2))),
+        (nn.AdaptiveMaxPool2d(4), lambda x: gpucnn.adaptive_max_pool2d(x, 4)),
+        (nn.LocalResponseNorm(3, 0.5), lambda x: gpucnn.local_response_norm(x, 3, 0.5)),
+        (nn.Identity(), lambda x: x),
         (nn.ReLU(), gpucnn.relu),
+        (nn.LeakyReLU(0.1), lambda x: gpucnn.leaky_relu(x, 0.1)),
+        (nn.ELU(0.5), lambda x: gpucnn.elu(x, 0.5)),
+        (nn.GELU(), gpucnn.gelu),
+        (nn.GELU("tanh"), lambda x: gpucnn.gelu(x, "tanh")),
         (nn.Sigmoid(), gpucnn.sigmoid),
         (nn.Tanh(), gpucnn.tanh),
         (nn.Flatten(), lambda x: gpucnn.reshape(x, (2, 252))),
@@ -71,6 +100,63 @@ def test_batch_norm(x):
     np.testing.assert_array_equal(layer.running_mean.numpy(), running)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 5)])
+def test_batch_norm_of_other_shapes(shape):
+    x = gpucnn.randn(*shape)
+    y = nn.BatchNorm1d(4)(x).numpy()
+    axes = (0, *range(2, len(shape)))
+    np.testing.assert_allclose(y.mean(axes), 0, atol=1e-6)
+    np.testing.assert_allclose(y.var(axes), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "function"),
+    [
+        (nn.LayerNorm(7, eps=0.1), lambda x, *p: gpucnn.layer_norm(x, *p, eps=0.1)),
+        (nn.LayerNorm((4, 9, 7)), lambda x, *p: gpucnn.layer_norm(x, *p, axes=3)),
+        (nn.GroupNorm(2, 4, eps=0.1), lambda x, *p: gpucnn.group_norm(x, 2, *p, eps=0.1)),
+        (nn.PReLU(4, slope=0.1), gpucnn.prelu),
+        (nn.PReLU(), gpucnn.prelu),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, nn.Module) else "",
+)
+def test_layers_with_parameters(x, layer, function):
+    np.testing.assert_array_equal(layer(x).numpy(), function(x, *layer.parameters()).numpy())
+    for parameter in layer.parameters():
+        parameter.data[...] = np.random.default_rng(1).uniform(0.5, 2, parameter.shape)
+    np.testing.assert_array_equal(layer(x).numpy(), function(x, *layer.parameters()).numpy())
+    layer(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_first_values_of_parameters():
+    assert nn.PReLU(2).weight.numpy().tolist() == [0.25, 0.25]
+    for layer in (nn.LayerNorm(2), nn.GroupNorm(1, 2)):
+        assert (layer.weight.numpy().tolist(), layer.bias.numpy().tolist()) == ([1, 1], [0, 0])
+
+
+def test_drop_connect():
+    layer, x = nn.DropConnectLinear(50, 40, 0.25), gpucnn.ones(3, 50)
+    layer.weight.data[...] = 1
+    y = layer(x)
+    assert (y.numpy() == y.numpy()[:1]).all()  # the same weights for the whole batch
+    kept = y.numpy()[0] * 0.75
+    np.testing.assert_allclose(kept, kept.round(), atol=1e-4)
+    assert 30 < kept.mean() < 45
+    y.sum().backward()
+    assert set(layer.weight.grad.numpy().ravel().tolist()) == {0, 4}  # 3 examples, times 1 / 0.75
+    assert (layer.eval()(x).numpy() == 50).all()
+    assert repr(layer) == "DropConnectLinear(50, 40, p=0.25)"
+
+
+def test_stochastic_depth(x):
+    layer, x = nn.StochasticDepth(0.5), gpucnn.ones(200, 2)
+    rows = layer(x).numpy()
+    assert (rows == rows[:, :1]).all() and set(rows.ravel().tolist()) == {0, 2}
+    assert layer.eval()(x) is x
+    assert nn.drop_rates(5, 0.5) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
 def test_dropout(x):
     layer = nn.Dropout(0.25)
     y = layer(x).numpy()
@@ -85,6 +171,19 @@ def test_losses():
     assert nn.CrossEntropyLoss()(logits, labels).item() == gpucnn.cross_entropy(logits, labels).item()
     assert nn.CrossEntropyLoss("none")(logits, labels).shape == (4,)
     assert nn.MSELoss("sum")(logits, logits * 0).item() == pytest.approx((logits.numpy() ** 2).sum(), rel=1e-5)
+    weighted = nn.CrossEntropyLoss(weight=[1.0, 2.0, 3.0], label_smoothing=0.1)
+    expected = gpucnn.cross_entropy(logits, labels, weight=gpucnn.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1)
+    assert weighted(logits, labels).item() == expected.item()
+    assert list(weighted.state_dict()) == ["weight"] and weighted.parameters() == []
+    assert nn.HingeLoss(0.5, "sum")(logits, labels).item() == gpucnn.hinge_loss(logits, labels, 0.5, "sum").item()
+    p = gpucnn.softmax(gpucnn.randn(4, 3))
+    for loss, function in (
+        (nn.L1Loss, gpucnn.l1_loss),
+        (nn.BCEWithLogitsLoss, gpucnn.binary_cross_entropy_with_logits),
+        (nn.KLDivLoss, gpucnn.kl_div),
+    ):
+        assert loss("sum")(logits, p).item() == function(logits, p, "sum").item()
+        assert loss()(logits, p).item() == function(logits, p).item()
 
 
 def test_sequential():
@@ -102,7 +201,17 @@ def test_sequential():
         (lambda: nn.Conv2d(0, 6, 3), "positive"),
         (lambda: nn.Conv2d(4, 6, (1, 2, 3)), "pair"),
         (lambda: nn.Linear(3, 0), "positive"),
-        (lambda: nn.Dropout(1.0), r"p is in \[0, 1\), but came 1.0"),
+        (
+            lambda: nn.ConvTranspose2d(4, 6, 3, groups=4),
+            "ConvTranspose2d: groups divides both channel counts",
+        ),
+        (lambda: nn.GroupNorm(3, 4), "GroupNorm: groups divides the channels, but came 3 for 4"),
+        (lambda: nn.LayerNorm((4, 0)), "positive"),
+        (lambda: nn.AdaptiveAvgPool2d(1.5), "output_size: takes an int or a pair"),
+        (lambda: nn.Dropout(1.0), r"Dropout: p is in \[0, 1\), but came 1.0"),
+        (lambda: nn.StochasticDepth(-0.1), "StochasticDepth: p is in"),
+        (lambda: nn.DropConnectLinear(3, 4, 1), "DropConnectLinear: p is in"),
+        (lambda: nn.drop_rates(4, 1.0), "drop_rates: p is in"),
     ],
 )
 def test_bad_arguments(make, reason):

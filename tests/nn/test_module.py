@@ -31,6 +31,20 @@ def test_names_in_order():
     assert [type(m).__name__ for m in net.modules()][:3] == ["Net", "Sequential", "Conv2d"]
 
 
+def test_paths_of_modules():
+    net = Net()
+    assert [path for path, _ in net.named_modules()] == ["", "body", "body.0", "body.1", "body.2", "drop", "head"]
+    assert dict(net.named_modules())["body.1"] is net.body[1]
+
+
+def test_freezing_the_tree():
+    net = Net()
+    assert net.requires_grad_(False) is net and not any(p.requires_grad for p in net.parameters())
+    assert not net(gpucnn.randn(2, 2, 5, 4)).requires_grad
+    net.head.requires_grad_()
+    assert [p.requires_grad for p in net.parameters()] == [False] * 4 + [True]
+
+
 def test_a_shared_parameter_counts_once():
     net = Net()
     net.tied = net.head

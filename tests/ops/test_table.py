@@ -7,7 +7,8 @@ import pytest
 
 import gpucnn as g
 from gpucnn import ops
-from tests.ops.table import CASES, SLOPE
+from tests.ops.case import SLOPE
+from tests.ops.table import CASES
 
 NO_GRADIENT = {"argmax", "compare"}
 HELPERS = {"raw_index"}

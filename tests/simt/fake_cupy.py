@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-METHODS = set("astype copy max min reshape sum swapaxes transpose".split())
+METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
-    "arange argmax ascontiguousarray broadcast_to concatenate max min ones_like where zeros zeros_like".split()
+    "arange argmax ascontiguousarray broadcast_to clip concatenate max min ones ones_like stack where".split()
+    + "zeros zeros_like".split()
 )
 
 
@@ -68,6 +69,32 @@ class Device:
 
     def __exit__(self, *error):
         return False
+
+
+class Stream:
+    """Work that is done when an event after it is waited for, and not before: as late as a GPU may do it."""
+
+    def __init__(self, non_blocking=False):
+        self.ptr, self.pending, self.done = 0, [], 0
+
+    def record(self):
+        return Event(self, self.done + len(self.pending))
+
+    def wait_event(self, event):
+        event.synchronize()
+
+    def synchronize(self):
+        self.record().synchronize()
+
+
+class Event:
+    def __init__(self, stream, count):
+        self.stream, self.count = stream, count
+
+    def synchronize(self):
+        while self.stream.done < self.count:
+            self.stream.pending.pop(0)()
+            self.stream.done += 1
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -139,6 +166,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def get(self):
         return self.host.copy()
 
+    def set(self, array, stream):
+        """Copy from pinned memory, on the stream."""
+        stream.pending.append(lambda: self.host.__setitem__(..., array))
+
     def tolist(self):
         return self.host.tolist()
 
@@ -189,9 +220,12 @@ class Generator:
         return wrap(self.host.random(size, dtype))
 
 
+default_stream = Stream()
 cuda = SimpleNamespace(
     Device=Device,
-    get_current_stream=lambda: SimpleNamespace(ptr=0, synchronize=lambda: None),
+    Stream=Stream,
+    alloc_pinned_memory=bytearray,
+    get_current_stream=lambda: default_stream,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: 1,
         getDevice=lambda: 0,

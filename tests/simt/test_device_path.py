@@ -151,32 +151,54 @@ def test_mixed_devices_are_refused():
         g.conv2d(g.ones(1, 1, 3, 3), g.ones(1, 1, 2, 2, device="cuda"))
 
 
-def lenet_steps(where, dtype, images, labels, optimizer):
+def lenet_steps(where, dtype, images, labels, optimizer, amp=None):
     """The losses of three steps from the same weights, and the weights after them."""
     g.manual_seed(0)
     model = g.models.lenet().to(where).to(dtype)
     optimizer = optimizer(model.parameters())
-    losses = []
+    scaler, losses = g.GradScaler(factor=1024), []  # at 65536 the first steps would be left out
     for _ in range(3):
         optimizer.zero_grad()
-        loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
-        loss.backward()
-        optimizer.step()
+        with g.autocast(amp):
+            loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
+        if amp:
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            g.optim.clip_grad_norm(model.parameters(), 5)
+            assert scaler.step(optimizer)
+            scaler.update()
+        else:
+            loss.backward()
+            optimizer.step()
         losses.append(loss.item())
     return np.concatenate([losses, *(p.numpy().astype(np.float64).ravel() for p in model.parameters())])
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True), lambda p: g.optim.Adam(p, 1e-3)],
-    ids=["sgd", "adam"],
-)
+OPTIMIZERS = {
+    "sgd": lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True),
+    "adam": lambda p: g.optim.Adam(p, 1e-3),
+    "rmsprop": lambda p: g.optim.RMSprop(p, 1e-3, eps=1e-3, momentum=0.5),
+}
+
+
+def distances(dtype, optimizer, amp=None):
+    """How far three steps on the CPU and on the device end from the same steps in float64."""
+    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
+    inputs = images.numpy(), labels.numpy(), OPTIMIZERS[optimizer]
+    ref = lenet_steps("cpu", "float64", *inputs)
+    return [np.linalg.norm(lenet_steps(where, dtype, *inputs, amp) - ref) for where in ("cpu", "cuda")]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_lenet_learns_as_on_the_cpu(optimizer, dtype):
     """Three steps differ from float64 by no more than a few times what the same steps on the CPU do."""
-    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
-    inputs = images.numpy(), labels.numpy(), optimizer
-    ref = lenet_steps("cpu", "float64", *inputs)
-    on_cpu, on_cuda = (np.linalg.norm(lenet_steps(where, dtype, *inputs) - ref) for where in ("cpu", "cuda"))
+    on_cpu, on_cuda = distances(dtype, optimizer)
+    assert on_cuda <= 4 * on_cpu
+
+
+@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
+def test_lenet_learns_in_mixed_precision_as_on_the_cpu(amp):
+    on_cpu, on_cuda = distances("float32", "sgd", amp)
     assert on_cuda <= 4 * on_cpu
 
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.kernels import test_conv, test_gemm, test_im2col, test_norm, test_pool, test_softmax
+from tests.kernels import test_conv, test_cross_entropy, test_gemm, test_im2col, test_norm, test_pool, test_softmax
 from tests.kernels.harness import DTYPES, Kernels
 from tests.simt import build
 
@@ -90,6 +90,10 @@ MUTANTS = {
     "no maximum subtracted": (
         *("kernels/softmax.cu", "largest = block_reduce(largest, Max());", "largest = 0;"),
         large_softmax,
+    ),
+    "no guard of labels": (
+        *("kernels/softmax.cu", "known = label >= 0 && label < cols;", "known = true;"),
+        test_cross_entropy.test_a_label_out_of_range_reads_nothing,
     ),
     "a variance about zero": (
         *("kernels/norm.cu", "static_cast<Acc>(x[i]) - centre;", "static_cast<Acc>(x[i]);"),

@@ -31,6 +31,8 @@ inline unsigned mask_or_all(unsigned mask = 0xffffffffu) { return mask; }
 
 using std::isnan;
 
+inline float normcdff(float x) { return static_cast<float>(0.5 * std::erfc(-double(x) * 0.70710678118654752)); }
+
 // Threads run one at a time, so a plain read and write is atomic.
 template <class T>
 T atomicAdd(T* address, T value) {

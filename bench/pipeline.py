@@ -1,0 +1,146 @@
+"""The input pipeline: `python -m bench.pipeline CIFAR [--model NAME] [--batch 128] [--steps 40] [--out FILE.jsonl]`.
+
+CIFAR is a folder of CIFAR-10 in either form. Printed are the images a second of each stage on one thread (read from
+a packed file, decode, augment, make whole batches) and then, for each source and number of workers, the share of the
+time of training steps that is spent waiting for data, and how long a step takes beside one that is fed the same batch
+over and over: workers take time of the CPU that the step also wants.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from itertools import chain, repeat
+from pathlib import Path
+
+import numpy as np
+
+import gpucnn
+from bench.environment import cpu, source
+from gpucnn.data import DataLoader, Draws, Packed, RandomCrop, RandomFlip, cifar10, normalise, pack
+from gpucnn.models import MODELS
+
+AUGMENT = (RandomCrop(padding=4), RandomFlip())
+TURN = 10  # steps of one source before it is the next one's turn
+WORKERS = (0, 1, 2)
+
+
+def rate(images, work, seconds=1.0):
+    """Images a second, from the median time of a call of work, which handles so many images."""
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return images / float(np.median(times))
+
+
+def endless(data, batch, workers):
+    """Augmented whole batches, epoch after epoch."""
+    return chain.from_iterable(
+        repeat(DataLoader(data, batch, shuffle=True, drop_last=True, augment=AUGMENT, workers=workers))
+    )
+
+
+def stages(encoded, packed, batch):
+    """{stage: images a second} on this thread."""
+    rows = np.random.default_rng(0).permutation(len(packed))[:batch].tolist()
+    images = np.stack([packed[i][0] for i in rows])
+
+    def augment():
+        draws, x = Draws(0, 0, rows), images
+        for augmentation in AUGMENT:
+            x = augmentation(x, draws)
+        return x
+
+    found = {
+        "read, packed": rate(batch, lambda: [packed[i] for i in rows]),
+        "decode": rate(batch, lambda: [encoded[i] for i in rows]),
+        "augment": rate(batch, augment),
+        "normalise": rate(batch, lambda: normalise(images, packed.mean, packed.std)),
+    }
+    for name, data in (("packed", packed), ("decoded", encoded)):
+        batches = endless(data, batch, 0)
+        found[f"batch, {name}"] = rate(batch, lambda batches=batches: next(batches))
+    return found
+
+
+def training_step(name):
+    """One SGD step of a network of MODELS on (images, labels)."""
+    model = MODELS[name]()
+    optimiser = gpucnn.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def step(images, labels):
+        loss = gpucnn.cross_entropy(model(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def waiting(step, sources, steps):
+    """{source: (seconds waited, seconds of the step) of each step}; the sources take turns."""
+    times = {name: [] for name in sources}
+    for batches in sources.values():
+        step(*next(batches))
+    for _ in range(-(-steps // TURN)):
+        for name, batches in sources.items():
+            for _ in range(TURN):
+                start = time.perf_counter()
+                batch = next(batches)
+                ready = time.perf_counter()
+                step(*batch)
+                times[name].append((ready - start, time.perf_counter() - ready))
+    return times
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cifar", type=Path, help="folder of CIFAR-10")
+    parser.add_argument("--model", default="cifar-resnet-20", choices=MODELS)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--out", help="append one JSON line to this file")
+    options = parser.parse_args()
+    encoded = cifar10(options.cifar)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        pack(encoded, Path(folder) / "test.pack")
+        packed = Packed(Path(folder) / "test.pack")
+        rates = stages(encoded, packed, options.batch)
+        for name, value in rates.items():
+            print(f"{name:15} {value:10.0f} images/s  {1e3 * options.batch / value:7.2f} ms a batch")
+
+        sources = {"same batch": repeat(next(iter(DataLoader(packed, options.batch))))}
+        for name, data in (("packed", packed), ("decoded", encoded)):
+            for workers in WORKERS:
+                sources[f"{name}, {workers} workers"] = endless(data, options.batch, workers)
+        times = waiting(training_step(options.model), sources, options.steps)
+    results = {}
+    for name, pairs in times.items():
+        waited, stepped = np.transpose(pairs)
+        results[name] = {"waiting": waited.sum() / (waited + stepped).sum(), "ms": 1e3 * np.median(waited + stepped)}
+        beside = results[name]["ms"] / results["same batch"]["ms"]
+        print(
+            f"{name:18} waits {100 * results[name]['waiting']:5.2f} % of the time; a step and its batch take "
+            f"{results[name]['ms']:.1f} ms, {beside:.2f} of a step on the same batch"
+        )
+    if options.out:
+        record = {
+            "bench": "pipeline",
+            "model": options.model,
+            "batch": options.batch,
+            "dtype": "float32",
+            "images_per_second": rates,
+            "training": results,
+            "steps": len(pairs),
+            **cpu(),
+            **source(),
+        }
+        with open(options.out, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Sequences of layers, and layers that only pass on or reshape."""
+
+from .. import ops
+from .module import Module
+
+
+class Sequential(Module):
+    """Modules applied one after the other; named "0", "1", ... and reached by index.
+
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    >>> net[0].weight.shape
+    (3, 4)
+    """
+
+    def __init__(self, *modules):
+        for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: takes Modules, but argument {i} is a {type(module).__name__}")
+            setattr(self, str(i), module)
+
+    def forward(self, x):
+        for _, module in self.children():
+            x = module(x)
+        return x
+
+    def __len__(self):
+        return len(self.children())
+
+    def __getitem__(self, index):
+        return self.children()[index][1]
+
+
+class Flatten(Module):
+    """(N, ...) to (N, features)."""
+
+    def forward(self, x):
+        return ops.flatten(x, 1)
+
+
+class Identity(Module):
+    """x itself: for a place where a layer is left out, such as the shortcut of a residual block."""
+
+    def forward(self, x):
+        return x
