@@ -23,8 +23,7 @@ void convolve(const FwdPlan& plan, Address x, Address w, Address bias, bool relu
         });
         // Too few units for the threads: several threads take the same band and share the panels.
         const int64_t whole = s.N * groups * bands.count;
-        const int64_t parts =
-            std::clamp<int64_t>((plan.threads + whole - 1) / std::max<int64_t>(whole, 1), 1, panels);
+        const int64_t parts = std::clamp<int64_t>((plan.threads + whole - 1) / std::max<int64_t>(whole, 1), 1, panels);
         parallel_for(whole * parts, static_cast<int>(plan.threads), [&](int64_t unit, int thread) {
             const int64_t part = unit % parts, band = unit / parts % bands.count;
             const int64_t image = unit / parts / bands.count, g = image % groups;

@@ -78,7 +78,8 @@ void wgrad(const WgradPlan& plan, Address x, Address dy, Address dw, Address wor
             const auto [c0, count] = channels_of(block);
             if (tile * simd().rows >= count * plan.taps()) return;  // the last block has fewer
             const int64_t g = (first + block) / plan.channel_blocks();
-            simd().conv_gradient(job, count, tile, plan.slices, plan.sums(), all_sums + block * plan.slices * sums_bytes,
+            simd().conv_gradient(job, count, tile, plan.slices, plan.sums(),
+                                 all_sums + block * plan.slices * sums_bytes,
                                  at(dw, (g * job.K * job.C + c0) * plan.taps()));
         });
     }

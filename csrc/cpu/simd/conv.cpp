@@ -101,8 +101,7 @@ void forward(const ConvJob& job, const ConvCut& cut, const Band& band, const T* 
     const int64_t tiles = parts_of(band.size, kRows);
     for (int64_t c0 = 0; c0 < job.C; c0 += cut.channels) {
         const int64_t channels = least(cut.channels, job.C - c0), depth = channels * taps;
-        const Pixels<A> from =
-            frame_of(job, frame, job.S > 1, x + c0 * job.H * job.W, channels, pixels);
+        const Pixels<A> from = frame_of(job, frame, job.S > 1, x + c0 * job.H * job.W, channels, pixels);
         if (c0 == 0) {
             positions_of(job, band, from.row, positions);
             taps_offsets(job, channels, from.row, from.plane, offsets);
@@ -117,10 +116,10 @@ void forward(const ConvJob& job, const ConvCut& cut, const Band& band, const T* 
                 for (int64_t t = 0; t < tiles; ++t) {
                     alignas(64) A here[Wide<A>::tile];
                     const int64_t rows = least(kRows, band.size - t * kRows);
-                    const A* base[kRows] = {};
-                    for (int64_t r = 0; r < rows; ++r) base[r] = from.first + positions[t * kRows + r];
+                    Scattered<A> left{{}, offsets + k0};
+                    for (int64_t r = 0; r < rows; ++r) left.base[r] = from.first + positions[t * kRows + r];
                     A* tile = layout.more ? sums + (p * tiles + t) * Wide<A>::tile : here;
-                    product(rows, columns, !first, products, base, offsets + k0, right, panel, tile);
+                    product(rows, columns, !first, products, left, right, panel, tile);
                     if (!last) continue;
                     finish<T>({bias ? bias + k : nullptr, 0, 1, relu}, rows, columns, tile);
                     store_tile(tile, rows, columns, y + k * plane + band.first + t * kRows, 1, plane);
@@ -151,9 +150,9 @@ void products(const ConvJob& job, const ConvCut& cut, const Band& band, const T*
         for (int64_t k = 0; k < job.K; k += panel)
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t here = least(kRows, rows - t * kRows);
-                const A* base[kRows] = {};
-                for (int64_t r = 0; r < here; ++r) base[r] = from.first + offsets[t * kRows + r];
-                product(here, job.K - k, true, least(part, band.size - k0), base, positions + k0,
+                Scattered<A> left{{}, positions + k0};
+                for (int64_t r = 0; r < here; ++r) left.base[r] = from.first + offsets[t * kRows + r];
+                product(here, job.K - k, true, least(part, band.size - k0), left,
                         gradients + k * band.size + k0 * panel, panel, sums + (k / panel * tiles + t) * Wide<A>::tile);
             }
 }

@@ -1,8 +1,9 @@
 // The matrix product in registers, and what surrounds it: packing its second operand, finishing and storing its sums.
 //
-// Elements of the first operand are read one by one and spread over a vector, from base[row] + step[i]. So a matrix may
-// lie in memory either way up, and the rows of an im2col matrix need never be written: a row is an address, a step the
-// distance from one tap to another. Only the second operand is packed: (panel, depth, Wide<A>::panel).
+// Elements of the first operand are read one by one and spread over a vector. It is packed, (tile, depth, kRows), or it
+// is read where it lies, from base[row] + step[i]: so the rows of an im2col matrix need never be written, as a row is
+// an address, a step the distance from one tap to another. The second is packed, (panel, depth, Wide<A>::panel), or has
+// its columns side by side in memory.
 #pragma once
 #include "vec.h"
 
@@ -47,26 +48,37 @@ INLINE void unrolled(const F& f) {
     }
 }
 
-// out (rows, panel) = (or +=, where add) sum over i < depth of base[row][step[i]] b[i b_step + column].
-template <class A, int rows, int vectors>
-__attribute__((noinline)) void add_products(bool add, int64_t depth, const A* const* base, const int64_t* step,
-                                            const A* b, int64_t b_step, A* out) {
+// Where the first operand lies: left[r] is its element of row r and the product that is next.
+template <class A>
+struct Packed {  // (depth, kRows)
+    const A* at;
+    INLINE A operator[](int r) const { return at[r]; }
+    INLINE void next() { at += kRows; }
+};
+template <class A>
+struct Scattered {  // base[row][step[i]]
+    const A* base[kRows];
+    const int64_t* step;
+    INLINE A operator[](int r) const { return base[r][*step]; }
+    INLINE void next() { ++step; }
+};
+
+// out (rows, panel) = (or +=, where add) the sum over i < depth of left[row] at i times b[i b_step + column].
+template <int rows, int vectors, class A, class Left>
+__attribute__((noinline)) void add_products(bool add, int64_t depth, Left left, const A* b, int64_t b_step, A* out) {
     constexpr int lanes = Wide<A>::lanes, panel = Wide<A>::panel;
     Vector<A> sum[rows][vectors];
-    const A* row[rows];
     unrolled<rows>([&](auto r) INLINE_LAMBDA {
-        row[r] = base[r];
         unrolled<vectors>([&](auto v) INLINE_LAMBDA {
             sum[r][v] = Vector<A>{};
             __builtin_prefetch(out + r * panel + v * lanes, 1);  // what it adds to is read last
         });
     });
-    for (int64_t i = 0; i < depth; ++i, b += b_step) {
-        const int64_t at = step[i];
+    for (int64_t i = 0; i < depth; ++i, b += b_step, left.next()) {
         Vector<A> column[vectors];
         unrolled<vectors>([&](auto v) INLINE_LAMBDA { column[v] = load_wide(b + v * lanes); });
         unrolled<rows>([&](auto r) INLINE_LAMBDA {
-            const A value = row[r][at];
+            const A value = left[r];
             unrolled<vectors>([&](auto v) INLINE_LAMBDA { sum[r][v] += column[v] * value; });
         });
     }
@@ -78,17 +90,16 @@ __attribute__((noinline)) void add_products(bool add, int64_t depth, const A* co
     });
 }
 
-// The same for 1 <= rows <= kRows and the vectors that hold 1 <= columns <= panel.
-template <class A, int rows = kRows, int vectors = kVectors>
-INLINE void product(int64_t row_count, int64_t columns, bool add, int64_t depth, const A* const* base,
-                    const int64_t* step, const A* b, int64_t b_step, A* out) {
+// The same for 1 <= row_count <= kRows and the vectors that hold 1 <= columns <= panel.
+template <int rows = kRows, int vectors = kVectors, class A, class Left>
+INLINE void product(int64_t row_count, int64_t columns, bool add, int64_t depth, const Left& left, const A* b,
+                    int64_t b_step, A* out) {
     if constexpr (rows > 1)
-        if (row_count < rows)
-            return product<A, rows - 1, vectors>(row_count, columns, add, depth, base, step, b, b_step, out);
+        if (row_count < rows) return product<rows - 1, vectors>(row_count, columns, add, depth, left, b, b_step, out);
     if constexpr (vectors > 1)
         if (columns <= (vectors - 1) * Wide<A>::lanes)
-            return product<A, rows, vectors - 1>(row_count, columns, add, depth, base, step, b, b_step, out);
-    add_products<A, rows, vectors>(add, depth, base, step, b, b_step, out);
+            return product<rows, vectors - 1>(row_count, columns, add, depth, left, b, b_step, out);
+    add_products<rows, vectors>(add, depth, left, b, b_step, out);
 }
 
 // Lanes of a pair of vectors (a, b): a's even blocks of h lanes with b's even blocks, and the odd ones. As constants in
@@ -186,6 +197,35 @@ void pack_columns(const T* in, int64_t stride, int64_t depth, int64_t columns, i
     }
 }
 
+// Packs `rows` rows of the first operand into (tile, depth, kRows); of row_stride and step one is 1. Rows beyond `rows`
+// are left out, as product() does not read them.
+template <class T>
+void pack_tiles(const T* in, int64_t row_stride, int64_t step, int64_t rows, int64_t depth, Acc<T>* out) {
+    using A = Acc<T>;
+    constexpr int lanes = Wide<A>::lanes;
+    for (int64_t m = 0; m < rows; m += kRows, in += kRows * row_stride, out += kRows * depth) {
+        const int64_t here = least(kRows, rows - m);
+        int64_t i = 0;
+        if (here == kRows && row_stride == 1)
+            for (; i < depth; ++i) widen(in + i * step, kRows, out + i * kRows);
+        if constexpr (lanes >= kRows) {
+            if (here == kRows && step == 1)
+                for (; i + lanes <= depth; i += lanes) {
+                    Vector<A> block[kRows];
+                    unrolled<kRows>([&](auto r) INLINE_LAMBDA { block[r] = load_widened(in + r * row_stride + i); });
+                    transpose_blocks<A, kRows>(block);  // vector j: products i + j, i + kRows + j, ...
+                    unrolled<kRows>([&](auto j) INLINE_LAMBDA {
+                        for (int part = 0; part < lanes / kRows; ++part)
+                            std::memcpy(out + (i + part * kRows + j) * kRows,
+                                        reinterpret_cast<const A*>(&block[j]) + part * kRows, sizeof(A) * kRows);
+                    });
+                }
+        }
+        for (; i < depth; ++i)
+            for (int64_t r = 0; r < here; ++r) out[i * kRows + r] = static_cast<A>(in[r * row_stride + i * step]);
+    }
+}
+
 // What becomes of a finished sum before it is rounded: + bias, then ReLU, which keeps a NaN.
 template <class T>
 struct End {
@@ -246,7 +286,8 @@ INLINE void store_tile(const A* tile, int64_t rows, int64_t columns, Out* out, i
         }
     }
     for (int64_t c = 0; c < columns; ++c)
-        for (int64_t r = 0; r < rows; ++r) out[r * row_stride + c * column_stride] = static_cast<Out>(tile[r * panel + c]);
+        for (int64_t r = 0; r < rows; ++r)
+            out[r * row_stride + c * column_stride] = static_cast<Out>(tile[r * panel + c]);
 }
 
 // f(T{}) with the stored type of a job.
