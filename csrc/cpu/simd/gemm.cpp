@@ -77,6 +77,17 @@ struct Ahead {
     }
 };
 
+// Asks for a tile of out before its sums are there: its rows are far apart.
+template <class Out>
+INLINE void ask_for(const GemmJob& job, int64_t m, int64_t n, int64_t rows, int64_t columns) {
+    const Out* out = static_cast<const Out*>(job.out) + m * job.out_row + n;
+    if (job.image != job.N) out += n / job.image * (job.out_image - job.image);
+    for (int64_t r = 0; r < rows; ++r, out += job.out_row) {
+        __builtin_prefetch(out, 1);
+        __builtin_prefetch(out + columns - 1, 1);
+    }
+}
+
 // One tile of out, complete: bias, ReLU, rounding.
 template <class T, class Out>
 INLINE void write_tile(const GemmJob& job, int64_t m, int64_t n, int64_t rows, int64_t columns, Acc<T>* tile) {
@@ -89,10 +100,42 @@ INLINE void write_tile(const GemmJob& job, int64_t m, int64_t n, int64_t rows, i
     });
 }
 
+// Rows [m0, m1) of the only column of out, where the rows of A and the column of B lie in one piece: vectors along the
+// depth, each row's added up in the end.
+template <class T, class Out>
+void column(const GemmJob& job, int64_t m0, int64_t m1) {
+    using A = Acc<T>;
+    constexpr int lanes = Wide<A>::lanes;
+    const T* const b = static_cast<const T*>(job.b);
+    for (int64_t m = m0; m < m1; m += kRows) {
+        const int64_t rows = least(kRows, m1 - m);
+        const T* row[kRows];  // those beyond are the last row once more
+        for (int64_t r = 0; r < kRows; ++r) row[r] = static_cast<const T*>(job.a) + least(m + r, m1 - 1) * job.a_row;
+        Vector<A> sum[kRows] = {};
+        int64_t i = 0;
+        for (; i + lanes <= job.K; i += lanes) {
+            const Vector<A> value = load_widened(b + i);
+            unrolled<kRows>([&](auto r) INLINE_LAMBDA { sum[r] += load_widened(row[r] + i) * value; });
+        }
+        if (i < job.K) {
+            const Vector<A> value = load_some(b + i, job.K - i);
+            for (int r = 0; r < kRows; ++r) sum[r] += load_some(row[r] + i, job.K - i) * value;
+        }
+        alignas(64) A tile[Wide<A>::tile] = {};
+        for (int r = 0; r < kRows; ++r) {
+            A total = 0;
+            for (int l = 0; l < lanes; ++l) total += sum[r][l];
+            tile[r * Wide<A>::panel] = total;
+        }
+        write_tile<T, Out>(job, m, 0, rows, 1, tile);
+    }
+}
+
 template <class T, class Out>
 void block(const GemmJob& job, int64_t m0, int64_t m1, int64_t n0, int64_t n1, Acc<T>* scratch) {
     using A = Acc<T>;
     constexpr int64_t panel = Wide<A>::panel;
+    if (job.N == 1 && job.a_depth == 1 && job.b_depth == 1) return column<T, Out>(job, m0, m1);
     const int64_t M = m1 - m0, N = n1 - n0;
     const Layout<A> layout(M, N, job.K);
     A* const a = scratch;
@@ -114,41 +157,46 @@ void block(const GemmJob& job, int64_t m0, int64_t m1, int64_t n0, int64_t n1, A
             const int64_t panels = least(kGroup, layout.panels - p0), n = n0 + p0 * panel;
             const int64_t next = least(n1, n + kGroup * panel);
             if (!thin) pack_b<T>(job, k0, depth, n, next, b);
-            Ahead<T> ahead(job, k0, depth, next, thin ? next : least(n1, next + kGroup * panel), panels * layout.tiles);
+            Ahead<T> ahead(job, k0, depth, next, least(n1, next + kGroup * panel), panels * layout.tiles);
+            const A* right[kGroup];
+            int64_t right_step[kGroup];
             for (int64_t p = 0; p < panels; ++p) {
-                const int64_t column = n + p * panel, columns = least(panel, n1 - column);
-                const A* right = b + p * depth * panel;
-                int64_t right_step = panel;
+                right[p] = b + p * depth * panel, right_step[p] = panel;
                 if constexpr (!is_narrow<T>) {
-                    const int64_t at = thin ? column % job.image : 0;
-                    if (thin && columns == panel && at + panel <= job.image) {
-                        right = static_cast<const T*>(job.b) + column / job.image * job.b_image + at + k0 * job.b_depth;
-                        right_step = job.b_depth;
-                    } else if (thin) {
-                        right = b;
-                        pack_b<T>(job, k0, depth, column, column + columns, b);
+                    if (!thin) continue;
+                    const int64_t column = n + p * panel, at = column % job.image;
+                    if (column + panel <= n1 && at + panel <= job.image) {
+                        right[p] =
+                            static_cast<const T*>(job.b) + column / job.image * job.b_image + at + k0 * job.b_depth;
+                        right_step[p] = job.b_depth;
+                    } else {
+                        pack_b<T>(job, k0, depth, column, least(n1, column + panel), b + p * depth * panel);
                     }
-                }
-                for (int64_t t = 0; t < layout.tiles; ++t) {
-                    ahead.next();
-                    alignas(64) A here[Wide<A>::tile];
-                    const int64_t rows = least(kRows, M - t * kRows);
-                    A* tile = layout.sums ? sums + ((p0 + p) * layout.tiles + t) * Wide<A>::tile : here;
-                    bool packed = true;
-                    if constexpr (!is_narrow<T>) {
-                        if (a_lies) {
-                            Scattered<A> left{{}, steps};
-                            for (int64_t r = 0; r < rows; ++r) left.base[r] = from + (t * kRows + r) * job.a_row;
-                            product(rows, columns, !first, depth, left, right, right_step, tile);
-                            packed = false;
-                        }
-                    }
-                    if (packed)
-                        product(rows, columns, !first, depth, Packed<A>{a + t * kRows * depth}, right, right_step,
-                                tile);
-                    if (last) write_tile<T, Out>(job, m0 + t * kRows, column, rows, columns, tile);
                 }
             }
+            // Tile after tile along what lies in one piece of out, so that few of its pages are in use at a time.
+            const bool by_rows = job.out_column == 1;
+            for (int64_t i = 0; i < (by_rows ? layout.tiles : panels); ++i)
+                for (int64_t j = 0; j < (by_rows ? panels : layout.tiles); ++j) {
+                    const int64_t t = by_rows ? i : j, p = by_rows ? j : i;
+                    const int64_t row = t * kRows, rows = least(kRows, M - row);
+                    const int64_t column = p0 * panel + p * panel, columns = least(panel, N - column);
+                    alignas(64) A here[Wide<A>::tile];
+                    A* tile = layout.sums ? sums + ((p0 + p) * layout.tiles + t) * Wide<A>::tile : here;
+                    ahead.next();
+                    if (last && by_rows) ask_for<Out>(job, m0 + row, n0 + column, rows, columns);
+                    if (a_lies) {
+                        if constexpr (!is_narrow<T>) {
+                            Scattered<A> left{{}, steps};
+                            for (int64_t r = 0; r < rows; ++r) left.base[r] = from + (row + r) * job.a_row;
+                            product(rows, columns, !first, depth, left, right[p], right_step[p], tile);
+                        }
+                    } else {
+                        product(rows, columns, !first, depth, Packed<A>{a + row * depth}, right[p], right_step[p],
+                                tile);
+                    }
+                    if (last) write_tile<T, Out>(job, m0 + row, n0 + column, rows, columns, tile);
+                }
         }
     }
 }
