@@ -176,6 +176,16 @@ def test_a_batch_is_its_images_one_by_one(direction, name, dtype):
         assert np.array_equal(np.concatenate(parts), whole)
 
 
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+@pytest.mark.parametrize("name", ["im2col", "gemm"])
+def test_a_batch_of_pixels_is_its_pixels_one_by_one(direction, name):
+    """Bit for bit, though one pixel alone is a product with a single column, which could be added up otherwise."""
+    shape, one = (ConvShape(n, 600, 1, 1, 64, 1, 1, groups=2) for n in (5, 1))
+    a, b = operands(shape, direction, np.float32)
+    parts = [run(direction, one, a[n : n + 1], b, algorithm=name) for n in range(5)]
+    assert np.array_equal(np.concatenate(parts), run(direction, shape, a, b, algorithm=name))
+
+
 @pytest.mark.parametrize(("direction", "name"), sorted({c[:2] for c in elementwise}))
 def test_a_nan_reaches_only_the_outputs_that_see_it(direction, name):
     """The NaN is not lost, and the elements of the output that sum no product of it keep their bits."""

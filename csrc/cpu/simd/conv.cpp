@@ -5,7 +5,7 @@
 //   filters   (panel of K, C taps, panel)    w^T, written by conv_filters, shared by all bands
 //   frame     (channels, rows, width)        of one band
 //   sums      (panel of K, tile, kRows, panel); tiles are of positions in y, of taps in dw
-#include "product.h"
+#include "pack.h"
 #include "simd.h"
 
 namespace {

@@ -1,6 +1,6 @@
 // Blocked matrix products: out = A B + bias. A block of A and, a few panels at a time, a block of B are packed in
 // cache, and the sums of a block of out stay there until they are complete (Goto & van de Geijn 2008).
-#include "product.h"
+#include "pack.h"
 #include "simd.h"
 
 namespace {
@@ -135,7 +135,8 @@ template <class T, class Out>
 void block(const GemmJob& job, int64_t m0, int64_t m1, int64_t n0, int64_t n1, Acc<T>* scratch) {
     using A = Acc<T>;
     constexpr int64_t panel = Wide<A>::panel;
-    if (job.N == 1 && job.a_depth == 1 && job.b_depth == 1) return column<T, Out>(job, m0, m1);
+    // Not of images, where the bits would depend on how many there are.
+    if (job.N == 1 && job.a_depth == 1 && job.b_depth == 1 && job.out_image == 0) return column<T, Out>(job, m0, m1);
     const int64_t M = m1 - m0, N = n1 - n0;
     const Layout<A> layout(M, N, job.K);
     A* const a = scratch;

@@ -41,7 +41,7 @@ struct GemmJob {
     int64_t b_depth, b_column, b_image;
     void* out;
     int64_t out_row, out_column, out_image;
-    int64_t image;     // columns of an image; N where there is one
+    int64_t image;     // columns of an image; without images N, and b_image = out_image = 0
     const void* bias;  // null, or a value for each row (bias_row) or for each column
     bool bias_row, relu;
 };
