@@ -183,7 +183,9 @@ def test_a_batch_of_pixels_is_its_pixels_one_by_one(direction, name):
     shape, one = (ConvShape(n, 600, 1, 1, 64, 1, 1, groups=2) for n in (5, 1))
     a, b = operands(shape, direction, np.float32)
     parts = [run(direction, one, a[n : n + 1], b, algorithm=name) for n in range(5)]
-    assert np.array_equal(np.concatenate(parts), run(direction, shape, a, b, algorithm=name))
+    whole = run(direction, shape, a, b, algorithm=name)
+    check(direction, name, shape, a, b, whole)
+    assert np.array_equal(np.concatenate(parts), whole)
 
 
 @pytest.mark.parametrize(("direction", "name"), sorted({c[:2] for c in elementwise}))

@@ -41,7 +41,8 @@ void pack_b(const GemmJob& job, int64_t k0, int64_t depth, int64_t n0, int64_t n
     constexpr int panel = Wide<Acc<T>>::panel, lanes = Wide<Acc<T>>::lanes;
     const int64_t stride = depth * panel;
     const T* b = static_cast<const T*>(job.b) + k0 * job.b_depth;
-    if (job.b_depth == 1) return pack_columns(b + n0 * job.b_column, job.b_column, depth, n1 - n0, stride, out);
+    if (job.b_depth == 1 && job.image == job.N)
+        return pack_columns(b + n0 * job.b_column, job.b_column, depth, n1 - n0, stride, out);
     for_images(job, n0, n1, [&](int64_t n, int64_t count, int64_t from, int64_t) INLINE_LAMBDA {
         for (int64_t i = 0; i < depth; ++i)
             pack_row(b + from + i * job.b_depth, n - n0, count, stride, out + i * panel);
