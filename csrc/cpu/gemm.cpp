@@ -63,8 +63,8 @@ GemmPlan::GemmPlan(const GemmBatch& batch)
       columns(std::clamp<int64_t>(batch.job.N, 1, 512)),
       threads(threads_for(operations(batch) / kOperationsPerNs)) {
     auto evenly = [](int64_t size, int64_t part, int64_t multiple) {
-        const int64_t parts = parts_of(std::max<int64_t>(size, 1), part);
-        return std::min(std::max<int64_t>(size, 1), parts_of(parts_of(size, parts), multiple) * multiple);
+        size = std::max<int64_t>(size, 1);  // an empty product has no blocks, but a plan
+        return std::min(size, parts_of(parts_of(size, parts_of(size, part)), multiple) * multiple);
     };
     const int64_t panel = simd().wide_panel(batch.job.dtype), tile = simd().rows;
     rows = evenly(batch.job.M, rows, tile), columns = evenly(batch.job.N, columns, panel);
