@@ -190,15 +190,12 @@ class BuildExtensions(build_ext):
 
     def definitions(self, package, cuda, reason):
         import pybind11
-        import scipy_openblas32 as openblas
 
         values = {
             "CMAKE_BUILD_TYPE": "Release",
             "CMAKE_LIBRARY_OUTPUT_DIRECTORY": package,
             "Python_EXECUTABLE": sys.executable,
             "pybind11_DIR": pybind11.get_cmake_dir(),
-            "OPENBLAS_INCLUDE_DIR": openblas.get_include_dir(),
-            "OPENBLAS_LIBRARY": f"{openblas.get_lib_dir()}/{openblas.get_library(fullname=True)}",
             "GPUCNN_VERSION": self.distribution.get_version(),
             "GPUCNN_CUDA_MISSING": reason,
         }

@@ -94,7 +94,7 @@ class Report:
 def build(report):
     """Install this checkout for this machine's GPU; where the build tools are installed, without downloads."""
     isolation = []
-    if all(map(importlib.util.find_spec, ("setuptools", "pybind11", "scipy_openblas32"))) and shutil.which("ninja"):
+    if all(map(importlib.util.find_spec, ("setuptools", "pybind11"))) and shutil.which("ninja"):
         isolation = ["--no-build-isolation"]
     architectures = os.environ.get("GPUCNN_CUDA_ARCH", "native")
     report.stage(

@@ -5,7 +5,6 @@
 #include <pybind11/stl.h>
 
 #include "convert.h"
-#include "cpu/blas.h"
 #include "cpu/cpu.h"
 #include "cpu/simd/simd.h"
 #include "cpu/threads.h"
@@ -20,7 +19,6 @@ auto with_stream(void (*function)(Args...)) {
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
-    blas_single_threaded();
     using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
     // Of a NumPy array: faster than its __array_interface__, which builds a dictionary.
     m.def("address", [](const pybind11::array& array) { return reinterpret_cast<Address>(array.data()); });
@@ -33,6 +31,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("conv_im2col_dgrad", with_stream(conv_im2col_dgrad), nogil());
     m.def("conv_im2col_wgrad", with_stream(conv_im2col_wgrad), nogil());
     m.def("conv_im2col_workspace", &conv_im2col_workspace, nogil());
+    m.def("conv_gemm_fwd", with_stream(conv_gemm_fwd), nogil());
+    m.def("conv_gemm_dgrad", with_stream(conv_gemm_dgrad), nogil());
+    m.def("conv_gemm_wgrad", with_stream(conv_gemm_wgrad), nogil());
+    m.def("conv_gemm_workspace", &conv_gemm_workspace, nogil());
     m.def("conv_winograd2_filters_bytes", &conv_winograd_filters_bytes<2>, nogil());
     m.def("conv_winograd2_filters", with_stream(conv_winograd_filters<2>), nogil());
     m.def("conv_winograd2_workspace", &conv_winograd_workspace<2>, nogil());

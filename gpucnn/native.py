@@ -40,7 +40,6 @@ def _short_spin():
 @cache
 def cpu():
     """The CPU extension; always built."""
-    _preload("scipy_openblas32", "lib/libscipy_openblas*")
     with _short_spin():
         module = importlib.import_module("gpucnn._cpu")
     if config.get("num_threads"):

@@ -9,6 +9,8 @@ CASES = {
     "swapped": ConvShape(2, 3, 11, 12, 8, 5, 4, pad=(2, 1), stride=(1, 2), dilation=(2, 1)),
     "one_pixel": ConvShape(1, 1, 1, 1, 1, 1, 1),
     "empty_batch": ConvShape(0, 3, 7, 6, 4, 3, 2),
+    "empty_batch_whole_image": ConvShape(0, 5, 6, 4, 7, 6, 4),
+    "empty_batch_pointwise": ConvShape(0, 4, 3, 5, 6, 1, 1, groups=2),
     "filter_is_image": ConvShape(3, 5, 6, 4, 7, 6, 4),
     "padding_only_corner": ConvShape(1, 2, 3, 2, 3, 3, 3, pad=(3, 4), stride=(4, 3)),
     "same_3x3": ConvShape(2, 16, 9, 10, 12, 3, 3, pad=(1, 1)),

@@ -1,115 +1,75 @@
-// y = x * w by im2col + GEMM. A unit of work is a band of output positions of one image and group: its columns stay in
-// cache between im2col and the product. Called by bind_cpu.cpp.
+// y = x * w by im2col + GEMM, with columns that are only addresses (simd/conv.cpp). A unit of work is a band of output
+// positions of one image and group. Called by bind_cpu.cpp.
 #include "conv_im2col.h"
 
-#include "blas.h"
-#include "convert_array.h"
+void convolve(const FwdPlan& plan, Address x, Address w, Address bias, bool relu, Address y, Address workspace) {
+    const ConvShape& s = plan.s;
+    const ConvJob& job = plan.job;
+    const Bands bands = plan.bands();
+    const int64_t size = size_of(plan.dtype), groups = s.groups;
+    auto at = [&](Address base, int64_t elements) { return reinterpret_cast<void*>(base + elements * size); };
+    const int64_t filters = plan.filters() * plan.acc_size, slot = plan.slot() * plan.acc_size;
+    Carver<char> carver(workspace);
+    char* packed = carver.take(groups * filters);
+    char* slots = carver.take(plan.threads * slot);
+    const int64_t x_image = int64_t(job.C) * job.H * job.W, y_image = int64_t(job.K) * job.P * job.Q;
+    for (int64_t panel0 = 0; panel0 < plan.panels; panel0 += plan.cut.panels) {
+        const int64_t panels = std::min(plan.cut.panels, plan.panels - panel0);
+        const int64_t panel_bytes = plan.panel * job.C * plan.taps() * plan.acc_size;
+        parallel_for(groups * panels, threads_for(s.w_size()), [&](int64_t unit, int) {
+            const int64_t g = unit / panels, p = unit % panels;
+            simd().conv_filters(job, panel0 + p, at(w, g * s.Kg() * s.Cg() * plan.taps()),
+                                packed + g * filters + p * panel_bytes);
+        });
+        // Too few units for the threads: several threads take the same band and share the panels.
+        const int64_t whole = s.N * groups * bands.count;
+        const int64_t parts = std::clamp<int64_t>((plan.threads + whole - 1) / std::max<int64_t>(whole, 1), 1, panels);
+        parallel_for(whole * parts, static_cast<int>(plan.threads), [&](int64_t unit, int thread) {
+            const int64_t part = unit % parts, band = unit / parts % bands.count;
+            const int64_t image = unit / parts / bands.count, g = image % groups;
+            const int64_t first = panels * part / parts, last = panels * (part + 1) / parts;
+            simd().conv_forward(job, plan.cut, bands[band], at(x, image * x_image),
+                                packed + g * filters + first * panel_bytes, panel0 + first, last - first,
+                                bias ? at(bias, g * job.K) : nullptr, relu, at(y, image * y_image),
+                                slots + thread * slot);
+        });
+    }
+}
 
 namespace {
 
-// row + bias, then ReLU.
-template <class T>
-void end(const T* bias, bool relu, int64_t count, Acc<T>* row) {
-    if (!bias && !relu) return;
-    const Acc<T> offset = bias ? static_cast<Acc<T>>(*bias) : Acc<T>(0);
-    for (int64_t i = 0; i < count; ++i) row[i] = relu && row[i] + offset < 0 ? Acc<T>(0) : row[i] + offset;
-}
-
-template <class T>
-void fwd(const FwdPlan& plan, const T* x, const T* w, const T* bias, bool relu, T* y, Address workspace) {
-    using A = Acc<T>;
-    const ConvShape& s = plan.s;
-    const Bands bands(s, plan.positions);
-    const int64_t Cg = s.Cg(), Kg = s.Kg(), depth = Cg * plan.taps(), image = int64_t(s.H) * s.W;
-    Carver<A> carver(workspace);
-    A* wide_w = carver.take(plan.wide_w());
-    A* slots = carver.take(plan.threads * (plan.columns() + plan.tile()));
-
-    const int64_t whole = s.N * s.groups * bands.count;
-    for (int64_t k0 = 0; k0 < Kg; k0 += plan.chunk) {
-        const int64_t rows = std::min(plan.chunk, Kg - k0);
-        if constexpr (is_narrow<T>)
-            parallel_for(s.groups * rows, threads_for(s.groups * rows * depth), [&](int64_t i, int) {
-                convert(w + ((i / rows) * Kg + k0 + i % rows) * depth, depth, wide_w + i * depth);
-            });
-        // Too few units for the threads: several threads make the same columns and share the rows of y.
-        const int64_t row_blocks = (rows + FwdPlan::row_block - 1) / FwdPlan::row_block;
-        const int64_t parts =
-            std::clamp<int64_t>((plan.threads + whole - 1) / std::max<int64_t>(whole, 1), 1, row_blocks);
-        parallel_for(whole * parts, plan.threads, [&](int64_t unit, int thread) {
-            const int64_t part = unit % parts, rest = unit / parts;
-            const Band band = bands[rest % bands.count];
-            const int64_t n = rest / bands.count / s.groups, g = rest / bands.count % s.groups;
-            A* columns = slots + thread * (plan.columns() + plan.tile());
-            const T* planes = x + (n * s.C + g * Cg) * image;
-            const A* product_of = columns;
-            int64_t ld = band.size;
-            if constexpr (!is_narrow<T>) {
-                if (plan.no_columns) product_of = planes + band.first, ld = image;
-            }
-            if (product_of == columns) im2col(s, planes, Cg, band, columns);
-
-            for (int64_t block = part; block < row_blocks; block += parts) {
-                const int64_t row = block * FwdPlan::row_block, count = std::min(FwdPlan::row_block, rows - row);
-                T* out = y + (n * s.K + g * Kg + k0 + row) * plan.plane() + band.first;
-                if constexpr (is_narrow<T>) {
-                    A* tile = columns + plan.columns();
-                    multiply({.M = count, .N = band.size, .K = depth, .lda = depth, .ldb = ld, .ldc = band.size},
-                             wide_w + (g * rows + row) * depth, product_of, tile);
-                    for (int64_t k = 0; k < count; ++k) {
-                        end(bias ? bias + g * Kg + k0 + row + k : nullptr, relu, band.size, tile + k * band.size);
-                        convert(tile + k * band.size, band.size, out + k * plan.plane());
-                    }
-                } else {
-                    multiply({.M = count, .N = band.size, .K = depth, .lda = depth, .ldb = ld, .ldc = plan.plane()},
-                             w + (g * Kg + k0 + row) * depth, product_of, out);
-                    for (int64_t k = 0; k < count; ++k)
-                        end(bias ? bias + g * Kg + k0 + row + k : nullptr, relu, band.size, out + k * plan.plane());
-                }
-            }
-        });
-    }
+void fully_connected(const ConvShape& s, DType dtype, Address x, Address w, Address bias, bool relu, Address y) {
+    const int64_t depth = int64_t(s.C) * s.R * s.S;
+    GemmBatch batch{};
+    batch.count = 1;
+    batch.job.dtype = dtype;
+    batch.job.M = s.N, batch.job.N = s.K, batch.job.K = depth;
+    batch.job.a = reinterpret_cast<const void*>(x), batch.job.a_row = depth, batch.job.a_depth = 1;
+    batch.job.b = reinterpret_cast<const void*>(w), batch.job.b_depth = 1, batch.job.b_column = depth;
+    batch.job.out = reinterpret_cast<void*>(y), batch.job.out_row = s.K, batch.job.out_column = 1;
+    batch.job.image = s.K;
+    batch.job.bias = reinterpret_cast<const void*>(bias), batch.job.relu = relu;
+    multiply(batch);
 }
 
 }  // namespace
 
 void conv_im2col_fwd(const ConvShape& s, DType dtype, Address x, Address w, Address bias, bool relu, Address y,
                      Address workspace, int64_t bytes) {
-    const int64_t depth = int64_t(s.C) * s.R * s.S;
-    with_dtype(dtype, [&](auto t) {
-        using T = decltype(t);
-        const T *b = reinterpret_cast<const T*>(bias), *filters = reinterpret_cast<const T*>(w);
-        T* out = reinterpret_cast<T*>(y);
-        if constexpr (!is_narrow<T>) {
-            if (is_fully_connected(s)) {
-                gemm(dtype, false, true, s.N, s.K, depth, 1, x, depth, 0, w, depth, 0, y);
-                for (int64_t i = 0; i < int64_t(s.N) * s.K; ++i) end(b ? b + i % s.K : nullptr, relu, 1, out + i);
-                return;
-            }
-        }
-        const auto plan = plan_within<FwdPlan>("conv_im2col_fwd", s, dtype, bytes);
-        fwd(plan, reinterpret_cast<const T*>(x), filters, b, relu, out, workspace);
-    });
+    if (is_fully_connected(s)) return fully_connected(s, dtype, x, w, bias, relu, y);
+    if (is_pointwise(s)) {
+        const auto plan = within(PointwisePlan(s, dtype, false), "conv_im2col_fwd", bytes);
+        return pointwise_multiply(plan, w, x, bias, relu, y, workspace);
+    }
+    convolve(within(FwdPlan(s, dtype, false), "conv_im2col_fwd", bytes), x, w, bias, relu, y, workspace);
 }
-
-namespace {
-
-template <class P>
-std::pair<int64_t, int64_t> limits(const ConvShape& shape, DType dtype) {
-    P plan(shape, dtype);
-    const int64_t best = plan.bytes();
-    while (plan.shrink()) continue;
-    return {plan.bytes(), best};
-}
-
-}  // namespace
 
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtype, const std::string& direction) {
     if (direction != "fwd" && direction != "dgrad" && direction != "wgrad")
         throw std::invalid_argument("conv_im2col_workspace: direction is fwd, dgrad or wgrad, but came " + direction);
-    const bool narrow = dtype == DType::float16 || dtype == DType::bfloat16;
-    if (is_fully_connected(s) && !(narrow && direction == "fwd")) return {0, 0};
-    if (direction == "fwd") return limits<FwdPlan>(s, dtype);
-    if (direction == "dgrad") return limits<DgradPlan>(s, dtype);
-    return limits<WgradPlan>(s, dtype);
+    if (is_fully_connected(s)) return {0, 0};
+    if (direction == "wgrad") return limits(WgradPlan(s, dtype));
+    if (is_pointwise(s)) return limits(PointwisePlan(s, dtype, direction == "dgrad"));
+    if (direction == "fwd") return limits(FwdPlan(s, dtype, false));
+    return turns(s) ? limits(FwdPlan(s, dtype, true)) : limits(ScatterPlan(s, dtype));
 }

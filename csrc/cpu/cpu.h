@@ -26,6 +26,13 @@ void conv_im2col_wgrad(const ConvShape&, DType, Address x, Address dy, Address d
 // (least, best) workspace in bytes; direction is fwd, dgrad or wgrad.
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape&, DType, const std::string& direction);
 
+// 1x1, stride 1, no padding: the images are the matrices.
+void conv_gemm_fwd(const ConvShape&, DType, Address x, Address w, Address bias, bool relu, Address y, Address workspace,
+                   int64_t bytes);
+void conv_gemm_dgrad(const ConvShape&, DType, Address dy, Address w, Address dx, Address workspace, int64_t bytes);
+void conv_gemm_wgrad(const ConvShape&, DType, Address x, Address dy, Address dw, Address workspace, int64_t bytes);
+std::pair<int64_t, int64_t> conv_gemm_workspace(const ConvShape&, DType, const std::string& direction);
+
 // 3x3, stride 1, dilation 1; tile 2 or 4: F(2x2,3x3) or F(4x4,3x3). Not float64. fwd and dgrad take the filters that
 // conv_winograd_filters has transformed for their direction, at a multiple of 64 bytes.
 template <int tile>

@@ -1,83 +1,115 @@
-// The batched matrix product of the extension, cut into tiles for the threads. The cut depends on the sizes only, so
-// results have the same bits for every number of threads. Called by bind_cpu.cpp.
+// The batched matrix product of the extension, cut into blocks for the threads. Called by bind_cpu.cpp and by the
+// convolutions that are matrix products.
+#include "gemm.h"
+
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <utility>
 
-#include "blas.h"
-#include "convert_array.h"
 #include "cpu.h"
+#include "element.h"
 #include "threads.h"
 
 namespace {
 
-struct Gemm {
-    bool trans_a, trans_b;
-    int64_t M, N, K, batch, lda, stride_a, ldb, stride_b;
-};
+constexpr int64_t kOperationsPerNs = 128;  // of one thread
 
-struct Tile {
-    int64_t m, n;
-};
+int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
 
-int64_t tiles_over(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
+int64_t operations(const GemmBatch& batch) { return 2 * batch.count * batch.job.M * batch.job.N * batch.job.K; }
 
-// Large tiles repack less inside BLAS; small ones give every thread something to do.
-Tile choose_tile(const Gemm& p, int64_t largest) {
-    constexpr int64_t worth_splitting = 1 << 21;  // operations: about 20 microseconds
-    Tile tile{std::min(p.M, largest), std::min(p.N, largest)};
-    while (p.batch * tiles_over(p.M, tile.m) * tiles_over(p.N, tile.n) < 16 &&
-           2 * tile.m * tile.n * p.K > worth_splitting && std::max(tile.m, tile.n) > 64) {
-        int64_t& longer = tile.m > tile.n ? tile.m : tile.n;
-        longer = (longer / 2 + 15) / 16 * 16;
+// Memory that grows and is kept, so that small products do not pay for fresh pages.
+void* kept_scratch(int64_t bytes) {
+    static thread_local std::unique_ptr<void, decltype(&std::free)> memory(nullptr, std::free);
+    static thread_local int64_t size = 0;
+    if (bytes > size) {
+        memory.reset(), size = 0;
+        memory.reset(std::aligned_alloc(64, bytes));
+        if (!memory) throw std::bad_alloc();
+        size = bytes;
     }
-    return tile;
+    return memory.get();
 }
 
-// Copies rows x cols elements, widened, from a matrix with row stride ld.
-template <class T>
-void widen(const T* in, int64_t rows, int64_t cols, int64_t ld, Acc<T>* out) {
-    for (int64_t row = 0; row < rows; ++row) convert(in + row * ld, cols, out + row * cols);
-}
-
-// One tile of 16-bit matrices: blocks of both are widened, the product is added up in float and rounded once.
-template <class T>
-void narrow_tile(const Gemm& p, const T* a, const T* b, T* out, int64_t m, int64_t n, std::vector<Acc<T>>& buffer) {
-    constexpr int64_t depth = 512;
-    buffer.resize(m * n + std::min(p.K, depth) * (m + n));
-    Acc<T>*sums = buffer.data(), *wide_a = sums + m * n, *wide_b = wide_a + std::min(p.K, depth) * m;
-    for (int64_t k = 0; k < p.K; k += depth) {
-        const int64_t count = std::min(depth, p.K - k);
-        p.trans_a ? widen(a + k * p.lda, count, m, p.lda, wide_a) : widen(a + k, m, count, p.lda, wide_a);
-        p.trans_b ? widen(b + k, n, count, p.ldb, wide_b) : widen(b + k * p.ldb, count, n, p.ldb, wide_b);
-        multiply({p.trans_a, p.trans_b, m, n, count, p.trans_a ? m : count, p.trans_b ? count : n, n, k > 0}, wide_a,
-                 wide_b, sums);
-    }
-    for (int64_t row = 0; row < m; ++row) convert(sums + row * n, n, out + row * p.N);
-}
-
-template <class T>
-void run(const Gemm& p, const T* a, const T* b, T* out) {
-    const Tile tile = choose_tile(p, is_narrow<T> ? 256 : 512);
-    const int64_t tiles_m = tiles_over(p.M, tile.m), tiles_n = tiles_over(p.N, tile.n);
-    const int threads = threads_for(2 * p.batch * p.M * p.N * p.K / 32);
-    std::vector<std::vector<Acc<T>>> buffers(threads);
-    parallel_for(p.batch * tiles_m * tiles_n, threads, [&](int64_t unit, int thread) {
-        const int64_t i = unit / tiles_n / tiles_m;
-        const int64_t m0 = unit / tiles_n % tiles_m * tile.m, n0 = unit % tiles_n * tile.n;
-        const int64_t m = std::min(tile.m, p.M - m0), n = std::min(tile.n, p.N - n0);
-        const T* a_tile = a + i * p.stride_a + (p.trans_a ? m0 : m0 * p.lda);
-        const T* b_tile = b + i * p.stride_b + (p.trans_b ? n0 * p.ldb : n0);
-        T* out_tile = out + (i * p.M + m0) * p.N + n0;
-        if constexpr (is_narrow<T>)
-            narrow_tile(p, a_tile, b_tile, out_tile, m, n, buffers[thread]);
-        else
-            multiply({p.trans_a, p.trans_b, m, n, p.K, p.lda, p.ldb, p.N}, a_tile, b_tile, out_tile);
+template <class Scratch>
+void run(const GemmBatch& batch, const GemmPlan& plan, Scratch&& scratch_of) {
+    const int64_t rows = parts_of(batch.job.M, plan.rows), columns = parts_of(batch.job.N, plan.columns);
+    const int64_t size = size_of(batch.job.dtype), out_size = batch.job.wide_out ? std::max<int64_t>(size, 4) : size;
+    auto move = [](auto* p, int64_t bytes) {
+        return p ? reinterpret_cast<decltype(p)>(reinterpret_cast<Address>(p) + bytes) : p;
+    };
+    parallel_for(batch.count * rows * columns, plan.threads, [&](int64_t unit, int thread) {
+        GemmJob job = batch.job;
+        const int64_t i = unit / columns / rows;
+        job.a = move(job.a, i * batch.a * size);
+        job.b = move(job.b, i * batch.b * size);
+        job.out = move(job.out, i * batch.out * out_size);
+        job.bias = move(job.bias, i * batch.bias * size);
+        const int64_t m = unit / columns % rows * plan.rows, n = unit % columns * plan.columns;
+        simd().gemm_block(job, m, std::min(m + plan.rows, job.M), n, std::min(n + plan.columns, job.N),
+                          scratch_of(thread));
     });
 }
 
 }  // namespace
+
+// Blocks of 256 x 512 and their operands fit an L2 of 2 MB; smaller ones, where there are few, keep the threads busy.
+GemmPlan::GemmPlan(const GemmBatch& batch)
+    : rows(std::clamp<int64_t>(batch.job.M, 1, 256)),
+      columns(std::clamp<int64_t>(batch.job.N, 1, 512)),
+      threads(threads_for(operations(batch) / kOperationsPerNs)) {
+    auto evenly = [](int64_t size, int64_t part, int64_t multiple) {
+        size = std::max<int64_t>(size, 1);  // an empty product has no blocks, but a plan
+        return std::min(size, parts_of(parts_of(size, parts_of(size, part)), multiple) * multiple);
+    };
+    const int64_t panel = simd().wide_panel(batch.job.dtype), tile = simd().rows;
+    rows = evenly(batch.job.M, rows, tile), columns = evenly(batch.job.N, columns, panel);
+    while (threads > 1 && batch.count * parts_of(batch.job.M, rows) * parts_of(batch.job.N, columns) < 4 * threads) {
+        if (columns >= rows && columns > 2 * panel)
+            columns = evenly(batch.job.N, parts_of(columns, 2), panel);
+        else if (rows > 4 * tile)
+            rows = evenly(batch.job.M, parts_of(rows, 2), tile);
+        else
+            break;
+    }
+}
+
+int64_t GemmPlan::scratch(const GemmJob& job) const {
+    const int64_t bytes = (job.dtype == DType::float64 ? 8 : 4) * simd().gemm_scratch(job.dtype, rows, columns, job.K);
+    return (bytes + 63) / 64 * 64;
+}
+
+bool GemmPlan::shrink() {
+    if (threads > 1) return threads /= 2, true;
+    const int64_t tile = simd().rows;
+    if (columns > 64) return columns = (columns + 1) / 2, true;
+    if (rows > tile) return rows = parts_of(parts_of(rows, 2), tile) * tile, true;
+    return false;
+}
+
+void multiply(const GemmBatch& batch, const GemmPlan& plan, void* scratch) {
+    const int64_t slot = plan.scratch(batch.job);
+    run(batch, plan, [&](int thread) { return static_cast<char*>(scratch) + thread * slot; });
+}
+
+void multiply(const GemmBatch& given) {
+    GemmBatch batch = given;
+    GemmJob& job = batch.job;
+    if (job.a_depth == 1 && job.b_depth == 1 && job.M < job.N) {
+        // Packing a B whose columns lie in one piece turns it; out^T = B^T A^T turns the smaller of the two instead.
+        std::swap(job.M, job.N), std::swap(job.a, job.b), std::swap(batch.a, batch.b);
+        std::swap(job.a_row, job.b_column), std::swap(job.out_row, job.out_column);
+        job.bias_row = !job.bias_row;
+        job.image = job.N;
+    }
+    const GemmPlan plan(batch);
+    const int64_t slot = plan.scratch(batch.job);
+    run(batch, plan, [&](int) { return kept_scratch(slot); });
+}
 
 void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a,
           int64_t lda, int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out) {
@@ -90,12 +122,19 @@ void gemm(DType dtype, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t
     if (lda < (trans_a ? M : K) || ldb < (trans_b ? K : N))
         refuse("lda and ldb are at least the length of a stored row");
     if (M == 0 || N == 0 || batch == 0) return;
-    const Gemm p{trans_a, trans_b, M, N, K, batch, lda, stride_a, ldb, stride_b};
-    with_dtype(dtype, [&](auto t) {
-        using T = decltype(t);
-        if (K == 0)
-            std::memset(reinterpret_cast<T*>(out), 0, batch * M * N * sizeof(T));
-        else
-            run(p, reinterpret_cast<const T*>(a), reinterpret_cast<const T*>(b), reinterpret_cast<T*>(out));
-    });
+    if (K == 0) {
+        std::memset(reinterpret_cast<void*>(out), 0, batch * M * N * size_of(dtype));
+        return;
+    }
+    GemmJob job{};
+    job.dtype = dtype;
+    job.M = M, job.N = N, job.K = K;
+    job.a = reinterpret_cast<const void*>(a);
+    job.a_row = trans_a ? 1 : lda, job.a_depth = trans_a ? lda : 1;
+    job.b = reinterpret_cast<const void*>(b);
+    job.b_depth = trans_b ? 1 : ldb, job.b_column = trans_b ? ldb : 1;
+    job.out = reinterpret_cast<void*>(out);
+    job.out_row = N, job.out_column = 1;
+    job.image = N;
+    multiply(GemmBatch{job, batch, stride_a, stride_b, M * N, 0});
 }

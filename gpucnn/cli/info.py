@@ -6,7 +6,7 @@ import platform
 
 from .. import __version__, config, native
 
-PACKAGES = ("numpy", "ml_dtypes", "scipy-openblas32", "safetensors", "pillow", "cupy-cuda13x", "nvidia-ml-py")
+PACKAGES = ("numpy", "ml_dtypes", "safetensors", "pillow", "cupy-cuda13x", "nvidia-ml-py")
 
 
 def info():

@@ -61,6 +61,10 @@ def _any(shape, dtype):
     return True
 
 
+def _pointwise(shape, dtype):
+    return (shape.R, shape.S, shape.stride, shape.pad) == (1, 1, (1, 1), (0, 0))
+
+
 def _winograd(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
@@ -94,6 +98,7 @@ def _split(direction):
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
+    gemm       1x1 filters with stride 1: the images are the matrices
     winograd   minimal filtering F(m x m, 3x3): fewer products, more additions (Lavin & Gray 2016)
     depthwise  for one input channel a group: each output summed from shifted rows of pixels, in registers
     fft        products of the spectra of overlapping tiles: pays for large filters (Vasilache et al. 2015)
@@ -106,6 +111,7 @@ def _rows(device, direction):
         "im2col": _row(device, direction, "im2col", _any, error=2.0),
     }
     if device == "cpu":
+        rows["gemm"] = _row(device, direction, "gemm", _pointwise, error=2.0)
         transforms = direction != "wgrad"
         errors = (1.0, 4.0) if transforms else (2.0, 10.0)
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):

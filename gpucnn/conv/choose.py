@@ -83,7 +83,7 @@ def rule(direction, shape, rows):
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 best.append(f"winograd{tile}")
-    best += ["im2col", *rows]
+    best += ["gemm", "im2col", *rows]
     return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
 
 

@@ -15,7 +15,7 @@ from .shape import reshape, squeeze, unsqueeze
 def gemm(a, b):
     """(..., M, K) x (..., K, N) -> (..., M, N) on raw float arrays; leading axes broadcast.
 
-    A matrix that is a transposed view goes to BLAS as such; other strides are copied first.
+    A matrix that is a transposed view goes to the native product as such; other strides are copied first.
     """
     xp = array_module(a)
     if a.ndim > 2 and b.ndim == 2:  # one large product

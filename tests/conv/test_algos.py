@@ -161,6 +161,7 @@ def test_a_batch_is_its_images_one_by_one(direction, name, dtype):
         ConvShape(5, 4, 9, 8, 6, 3, 2, pad=(1, 0), stride=(1, 2), groups=2),
         ConvShape(5, 4, 9, 8, 6, 3, 3, pad=(1, 0), groups=2),
         ConvShape(5, 4, 9, 8, 8, 3, 2, pad=(1, 0), stride=(1, 2), groups=4),
+        ConvShape(5, 4, 9, 8, 6, 1, 1, groups=2),
     )
     one = ConvShape(1, *[getattr(shape, n) for n in "CHWKRS"], shape.pad, shape.stride, shape.dilation, shape.groups)
     a, b = operands(shape, direction, FLOATS[dtype])
@@ -177,10 +178,23 @@ def test_a_batch_is_its_images_one_by_one(direction, name, dtype):
         assert np.array_equal(np.concatenate(parts), whole)
 
 
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+@pytest.mark.parametrize("name", ["im2col", "gemm"])
+def test_a_batch_of_pixels_is_its_pixels_one_by_one(direction, name):
+    """Bit for bit, though one pixel alone is a product with a single column, which could be added up otherwise."""
+    shape, one = (ConvShape(n, 600, 1, 1, 64, 1, 1, groups=2) for n in (5, 1))
+    a, b = operands(shape, direction, np.float32)
+    parts = [run(direction, one, a[n : n + 1], b, algorithm=name) for n in range(5)]
+    whole = run(direction, shape, a, b, algorithm=name)
+    check(direction, name, shape, a, b, whole)
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
 @pytest.mark.parametrize(("direction", "name"), sorted({c[:2] for c in elementwise}))
 def test_a_nan_reaches_only_the_outputs_that_see_it(direction, name):
     """The NaN is not lost, and the elements of the output that sum no product of it keep their bits."""
-    shape = taken(direction, name, "float32", CASES["same_3x3"], CASES["depthwise"])
+    pointwise = ConvShape(2, 16, 9, 10, 12, 1, 1)
+    shape = taken(direction, name, "float32", CASES["same_3x3"], CASES["depthwise"], pointwise)
     a, b = operands(shape, direction, np.float32)
     clean = run(direction, shape, a, b, algorithm=name)
     a[1, 2, 4, 5] = np.nan
@@ -195,13 +209,16 @@ def test_a_nan_reaches_only_the_outputs_that_see_it(direction, name):
 @every_row
 def test_wide_values_of_float16_do_not_overflow_inside(direction, name):
     """Sums that pass 65,504 on the way to a representable result."""
-    shape = taken(direction, name, "float16", *(ConvShape(2, 4, 6, 6, 4, 3, 3, pad=(1, 1), groups=g) for g in (1, 4)))
+    same = (ConvShape(2, 4, 6, 6, 4, 3, 3, pad=(1, 1), groups=g) for g in (1, 4))
+    shape = taken(direction, name, "float16", *same, ConvShape(2, 4, 6, 6, 4, 1, 1))
     a, b = (np.ones(s, np.float16) for s in shape.operands(direction)[:2])
     a *= 200
     b.reshape(-1)[::2] = -200
     b.reshape(-1)[1::2] = 200
     if direction == "wgrad":  # alternate in the image, which dw sums over
         b[:] = np.where(np.arange(36).reshape(6, 6) % 2, 200, -200)
+    elif shape.R == 1:  # in both channels, as fwd sums over the one and dgrad over the other
+        b[:] = np.where(np.indices((4, 4)).sum(0) % 2, 200, -200)[:, :, None, None]
     out = run(direction, shape, a, b, algorithm=name)
     ref = convolve(direction, shape, a, b)
     fits = np.abs(ref) < 65_504

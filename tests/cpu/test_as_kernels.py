@@ -1,12 +1,8 @@
-"""The tests of the CUDA kernels, run on _cpu in float64, too: both extensions offer the same functions."""
+"""The tests of the CUDA kernels, run on _cpu in float64, too: both extensions offer the same functions.
 
-from tests.kernels.test_conv import (  # noqa: F401
-    test_an_empty_batch_has_no_gradient,
-    test_any_workspace,
-    test_same_bits_in_any_thread_order,
-    test_small_integers_are_exact,
-    test_tolerance_law,
-)
+Rows of convolution differ; those of _cpu are tested in tests/conv.
+"""
+
 from tests.kernels.test_cross_entropy import (  # noqa: F401
     test_a_label_out_of_range_reads_nothing,
     test_loss_and_gradient,

@@ -32,7 +32,7 @@ def isa(request):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("name", ["winograd2", "winograd4", "depthwise", "fft"])
+@pytest.mark.parametrize("name", ["im2col", "gemm", "winograd2", "winograd4", "depthwise", "fft"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_law(isa, direction, name, dtype):
     assert _cpu.isa() == isa

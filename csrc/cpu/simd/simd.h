@@ -114,6 +114,48 @@ struct FftSizes {
     int64_t sums, gradient_units;  // wgrad
 };
 
+// out (M, N) = A (M, K) B (K, N) + bias, then ReLU. Strides are in elements; of a_row and a_depth one is 1, and so of
+// b_depth and b_column. The columns may come in images of `image` columns each, that lie apart in B and out.
+struct GemmJob {
+    DType dtype;
+    bool wide_out;  // out is in the type of the sums
+    int64_t M, N, K;
+    const void* a;
+    int64_t a_row, a_depth;
+    const void* b;
+    int64_t b_depth, b_column, b_image;
+    void* out;
+    int64_t out_row, out_column, out_image;
+    int64_t image;     // columns of an image; without images N, and b_image = out_image = 0
+    const void* bias;  // null, or a value for each row (bias_row) or for each column
+    bool bias_row, relu;
+};
+
+// One group of a convolution in the form y = x * w (see WinogradJob), of one image.
+struct ConvJob {
+    DType dtype;
+    int C, H, W, K, R, S, P, Q;  // of the group
+    int pad_h, pad_w;            // may be negative
+    int stride_h, stride_w, dil_h, dil_w;
+    int64_t w_k, w_c;
+    bool turned;
+};
+
+// Output positions [p0, p1) x [q0, q1): whole rows of the output, or a part of one row, so that the band is contiguous
+// in a plane of y.
+struct Band {
+    int p0, p1, q0, q1;
+    int64_t size;   // positions
+    int64_t first;  // of them in a plane of y
+};
+
+// How a ConvJob is cut: at most so much is done at a time.
+struct ConvCut {
+    int64_t positions, pixels;  // of a band: outputs, and the pixels of a channel under them
+    int64_t channels;
+    int64_t panels;  // of filters, in fwd
+};
+
 struct SimdTable {
     const char* name;        // avx512, avx2 or portable
     int lanes, rows, panel;  // of a register-blocked product
@@ -160,6 +202,25 @@ struct SimdTable {
     // and at the end columns back and rounding: a unit makes one filter's taps for one vector of channels.
     void (*fft_gradient)(const FftJob&, int64_t unit, const float* sums, float* scratch);
     FftSizes (*fft_gradient_sizes)(const FftJob&);
+
+    // Sums are in Acc of the job's dtype, as are filters, sums and scratch; so are all counts.
+    int (*wide_panel)(DType);
+    // One unit makes rows [m0, m1) of columns [n0, n1) of out.
+    void (*gemm_block)(const GemmJob&, int64_t m0, int64_t m1, int64_t n0, int64_t n1, void* scratch);
+    int64_t (*gemm_scratch)(DType, int64_t M, int64_t N, int64_t K);  // of a block of M x N
+
+    // filters (panel, C taps, wide_panel): one unit packs the filters of one panel of K.
+    void (*conv_filters)(const ConvJob&, int64_t panel, const void* w, void* filters);
+    // One unit makes a band of the planes of y that belong to `panels` panels of K; `filters` begins with the first.
+    void (*conv_forward)(const ConvJob&, const ConvCut&, const Band&, const void* x, const void* filters,
+                         int64_t panel0, int64_t panels, const void* bias, bool relu, void* y, void* scratch);
+    // wgrad of `channels` channels from x on: sums (panel of K, tile of `rows` taps, rows, wide_panel) += one band's.
+    void (*conv_products)(const ConvJob&, const ConvCut&, const Band&, const void* x, int64_t channels, const void* dy,
+                          void* sums, void* scratch);
+    // One unit adds up a tile of `slices` arrays of sums that lie `slice` apart, and writes it to dw.
+    void (*conv_gradient)(const ConvJob&, int64_t channels, int64_t tile, int64_t slices, int64_t slice, void* sums,
+                          void* dw);
+    int64_t (*conv_scratch)(const ConvJob&, const ConvCut&, bool gradient);
 };
 
 // The table of the widest instruction set that this CPU has, or of the one that set_isa chose.

@@ -24,6 +24,15 @@ void fft_gradient_columns(const FftJob&, int64_t, int64_t, int64_t, float*, floa
 void fft_gradient_multiply(const FftJob&, int64_t, int64_t, int, const float*, float*, float*);
 void fft_gradient(const FftJob&, int64_t, const float*, float*);
 FftSizes fft_gradient_sizes(const FftJob&);
+int wide_panel(DType);
+void gemm_block(const GemmJob&, int64_t, int64_t, int64_t, int64_t, void*);
+int64_t gemm_scratch(DType, int64_t, int64_t, int64_t);
+void conv_filters(const ConvJob&, int64_t, const void*, void*);
+void conv_forward(const ConvJob&, const ConvCut&, const Band&, const void*, const void*, int64_t, int64_t, const void*,
+                  bool, void*, void*);
+void conv_products(const ConvJob&, const ConvCut&, const Band&, const void*, int64_t, const void*, void*, void*);
+void conv_gradient(const ConvJob&, int64_t, int64_t, int64_t, int64_t, void*, void*);
+int64_t conv_scratch(const ConvJob&, const ConvCut&, bool);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
@@ -51,6 +60,14 @@ const SimdTable table = {NAME(GPUCNN_ISA),
                          fft_gradient_columns,
                          fft_gradient_multiply,
                          fft_gradient,
-                         fft_gradient_sizes};
+                         fft_gradient_sizes,
+                         wide_panel,
+                         gemm_block,
+                         gemm_scratch,
+                         conv_filters,
+                         conv_forward,
+                         conv_products,
+                         conv_gradient,
+                         conv_scratch};
 
 }  // namespace GPUCNN_ISA
