@@ -1,17 +1,23 @@
-// Elementwise kernels: a float32 array rounded to another dtype; bias and ReLU added to a convolution's output.
+// Elementwise kernels: float32 parts of a sum added and rounded to a dtype; bias and ReLU added to a convolution's
+// output.
 //
-//   cast       in (count,) float32 read                       out (count,) dtype written
+//   sum_parts  in (parts, count) float32 read                 out (count,) dtype written
 //   add_bias   bias (C,) dtype read, or null                  y (N, C, HW) dtype read and written
 //
-// One thread per element. Speed: memory, one read and one write per element.
-// Called by csrc/cuda/conv_im2col.cpp (wgrad, when its float32 sums end in a 16-bit dw; fwd with a bias or ReLU).
+// One thread per element, which adds its parts in order. Speed: memory, each element read and written once.
+// Called by csrc/cuda/conv_im2col.cpp (wgrad, when its float32 sums end in a 16-bit dw; fwd with a bias or ReLU), and
+// for the parts of wgrad by csrc/cuda/conv_gemm.cpp and implicit_wgrad.cu.
 #include "common.cuh"
 
 namespace {
 
 template <class T>
-__global__ void cast_kernel(int64_t count, const float* __restrict__ in, T* __restrict__ out) {
-    for (int64_t i = thread_index(); i < count; i += thread_count()) out[i] = static_cast<T>(in[i]);
+__global__ void sum_parts_kernel(int64_t count, int parts, const float* __restrict__ in, T* __restrict__ out) {
+    for (int64_t i = thread_index(); i < count; i += thread_count()) {
+        Acc sum = in[i];
+        for (int part = 1; part < parts; ++part) sum += in[part * count + i];
+        out[i] = static_cast<T>(sum);
+    }
 }
 
 template <class T>
@@ -24,13 +30,13 @@ __global__ void add_bias_kernel(int64_t count, int64_t C, int64_t HW, const T* _
 
 }  // namespace
 
-void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream) {
+void sum_parts(DType dtype, int64_t count, int parts, const float* in, void* out, cudaStream_t stream) {
     if (count == 0) return;
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
-        launch(cast_kernel<T>, blocks_for(count), kThreads, 0, stream, count, in, static_cast<T*>(out));
+        launch(sum_parts_kernel<T>, blocks_for(count), kThreads, 0, stream, count, parts, in, static_cast<T*>(out));
     });
-    check(cudaGetLastError(), "cast_from_float32", "count " + std::to_string(count));
+    check(cudaGetLastError(), "sum_parts", "count " + std::to_string(count) + ", parts " + std::to_string(parts));
 }
 
 void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y,

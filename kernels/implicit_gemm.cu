@@ -22,6 +22,7 @@
 // TF32): less than the rounding of 16-bit outputs to L = 2^16, and the reason that split promotes its sums.
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
 // Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp).
+#include "axis_phase.cuh"
 #include "implicit_gather.cuh"
 
 namespace {
@@ -42,33 +43,6 @@ __global__ void filters_kernel(ConvShape s, bool gradient, bool tf32, const T* _
         if constexpr (std::is_same_v<T, float>)
             if (tf32) filters[i] = float_of(to_tf32(filters[i]));
     }
-}
-
-// The taps that the pixels of one phase of an axis meet, and where the phase lies.
-struct AxisPhase {
-    int size, first, apart;          // positions; the pixels first, first + apart, ...
-    int taps, first_tap, tap_apart;  // the filter's taps first_tap, first_tap + tap_apart, ...
-    unsigned shift, step;            // of the source image: position p and tap t meet at p + shift + t step
-};
-
-__device__ inline AxisPhase phase_of_axis(int index, int size, int pad, int stride, int dilation, int taps) {
-    int divisor = stride;  // gcd(stride, dilation)
-    for (int rest = dilation % stride; rest;) {
-        const int next = divisor % rest;
-        divisor = rest;
-        rest = next;
-    }
-    const int period = stride / divisor;
-    const int64_t from = int64_t(index) + pad;
-    int first = 0;  // of the taps with first dilation = from, modulo the stride
-    const int last = period < taps ? period : taps;
-    while (first < last && (from - int64_t(first) * dilation) % stride != 0) ++first;
-    AxisPhase phase{(size - index - 1) / stride + 1, index, stride, 0, first, period, 0, 0};
-    if (first == last) return phase;
-    phase.taps = (taps - first - 1) / period + 1;
-    phase.shift = unsigned((from - int64_t(first) * dilation) / stride);
-    phase.step = 0u - unsigned(dilation / divisor);
-    return phase;
 }
 
 // One product: what is the same for all of its tiles.

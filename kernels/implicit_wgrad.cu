@@ -3,7 +3,7 @@
 //   dw (Kg, RS Cg) = dy (Kg, N PQ)   pixels of x (N PQ, RS Cg)      per group; reads x, dy; writes dw
 //
 // The sum runs over all output positions, which are many, while dw has few tiles: so the positions are cut into splits,
-// each a block's. Their float32 results lie in the workspace (splits, K, Cg, R, S), and a second kernel adds them in
+// each a block's. Their float32 results lie in the workspace (splits, K, Cg, R, S), and sum_parts adds them in
 // order: the same bits in every run. With no workspace there is one split, which writes dw itself.
 // 16-bit tiles lie by term, as a thread reads 8 channels of one position: ldmatrix transposes them. A thread keeps its
 // chunks of channels, and its position moves on by a step.
@@ -115,16 +115,6 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
 }
 
-// dw <- the sum of partial (splits, size), in order.
-template <class T>
-__global__ void add_splits_kernel(int64_t size, int splits, const float* __restrict__ partial, T* __restrict__ dw) {
-    for (int64_t i = thread_index(); i < size; i += thread_count()) {
-        Acc sum = 0;
-        for (int split = 0; split < splits; ++split) sum += partial[split * size + i];
-        dw[i] = static_cast<T>(sum);
-    }
-}
-
 // Splits that fill the GPU a few times over; the same for tiles of every size, so that only shape and bytes count.
 int64_t splits_of(const ConvShape& s, DType dtype, int64_t bytes) {
     const int64_t steps = ceil_div(s.N * (int64_t(s.P) * s.Q), int64_t(kRowBytes / size_of(dtype)));
@@ -156,12 +146,8 @@ void run(const char* op, const ConvShape& s, DType dtype, bool split, const void
                tiles_n, steps_of_split, static_cast<const T*>(x), static_cast<const T*>(dy), partial,
                static_cast<T*>(dw));
         check(cudaGetLastError(), op, s.text());
-        if (partial) {
-            launch(add_splits_kernel<T>, blocks_for(s.w_size()), kThreads, 0, stream, s.w_size(), int(splits), partial,
-                   static_cast<T*>(dw));
-            check(cudaGetLastError(), op, s.text());
-        }
     });
+    if (partial) sum_parts(dtype, s.w_size(), int(splits), partial, dw, stream);
 }
 
 }  // namespace

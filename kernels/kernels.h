@@ -23,6 +23,17 @@ struct ColumnBlock {
     int64_t image_stride, row_stride;  // elements of the column array from n to n + 1, from one row to the next
 };
 
+// A part of the tiles of a 3x3 convolution by Winograd's algorithm, and the images (N, channels, H, W) that they are
+// read from or written to. Tiles are numbered over n, rows and columns.
+struct TileBlock {
+    int channels, H, W;
+    int pad_h, pad_w;   // tile (0, 0) starts so far above and left of the image
+    int rows, columns;  // tiles of an image
+    int image, first;   // the part starts at this tile of this image
+    int64_t count;
+    int64_t stride;  // tiles of a slice of the planes, a multiple of 32; those from count on are zeros
+};
+
 // clang-format off
 // im2col.cu: columns <- x; 0 where a tap reads padding
 void im2col(const ConvShape& shape, DType dtype, const ColumnBlock& block, const void* x, void* columns, cudaStream_t stream);
@@ -46,6 +57,22 @@ void conv_implicit_split_fwd(const ConvShape& shape, DType dtype, const void* x,
 void conv_implicit_split_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 
+// winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
+// filters (n^2, K, C/groups) <- w, whose taps are turned by half a turn for dgrad
+void winograd_filters(int m, DType dtype, int64_t count, bool turned, const void* w, float* filters, cudaStream_t stream);
+// planes (slices, n^2, channels, stride) <- images; gradient: as wgrad wants tiles of dy
+void winograd_tiles(int m, DType dtype, bool gradient, const TileBlock& block, int slices, const void* images, float* planes, cudaStream_t stream);
+// outputs <- products (n^2, channels, stride); bias (channels,) may be null
+void winograd_outputs(int m, DType dtype, const TileBlock& block, const float* products, const void* bias, bool relu, void* outputs, cudaStream_t stream);
+// dw <- sums (slices, n^2, K, C/groups)
+void winograd_gradient(int m, DType dtype, int64_t count, int slices, const float* sums, void* dw, cudaStream_t stream);
+
+// depthwise.cu: one input channel a group; the workspace is for wgrad
+std::pair<int64_t, int64_t> conv_depthwise_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_depthwise_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_depthwise_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_depthwise_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+
 // pool.cu: shape with K = groups = C; index (N,C,P,Q) holds h * W + w of the maximum, -1 for a window all in padding
 void max_pool2d_fwd(const ConvShape& shape, DType dtype, const void* x, void* y, int32_t* index, cudaStream_t stream);
 void max_pool2d_bwd(const ConvShape& shape, DType dtype, const void* dy, const int32_t* index, void* dx, cudaStream_t stream);
@@ -67,8 +94,8 @@ void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW
 // gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
 void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);
 
-// elementwise.cu: out <- in, rounded once
-void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);
+// elementwise.cu: out (count,) <- the sum of in (parts, count), added in order, rounded once
+void sum_parts(DType dtype, int64_t count, int parts, const float* in, void* out, cudaStream_t stream);
 // elementwise.cu: y (N, C, HW) <- y + bias (C,), then ReLU if relu; bias may be null
 void add_bias(DType dtype, int64_t N, int64_t C, int64_t HW, const void* bias, bool relu, void* y, cudaStream_t stream);
 

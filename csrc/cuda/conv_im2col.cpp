@@ -270,5 +270,5 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
             accumulate = true;
         }
     }
-    if (sum_apart) cast_from_float32(dtype, s.w_size(), static_cast<const float*>(workspace), dw, stream);
+    if (sum_apart) sum_parts(dtype, s.w_size(), 1, static_cast<const float*>(workspace), dw, stream);
 }

@@ -26,3 +26,31 @@ void conv_im2col_wgrad(const ConvShape& shape, DType dtype, const void* x, const
 
 // (least, best): bytes of workspace below which a direction cannot run, and above which more is of no use.
 std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+
+// 1x1 convolutions with stride 1 and no padding, whose images are the matrices (conv_gemm.cpp); without workspace.
+void conv_gemm_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu,
+                   void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_gemm_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace,
+                     int64_t workspace_bytes, cudaStream_t stream);
+void conv_gemm_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
+                     int64_t workspace_bytes, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_gemm_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+
+// Convolution with 3x3 filters by Winograd's algorithm (conv_winograd.cpp), m = 2 or 4 outputs a side; filters as
+// conv_winograd_filters writes them take the place of w in fwd and dgrad.
+template <int m>
+int64_t conv_winograd_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
+template <int m>
+void conv_winograd_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w,
+                           void* filters, cudaStream_t stream);
+template <int m>
+void conv_winograd_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias,
+                       bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+template <int m>
+void conv_winograd_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx,
+                         void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+template <int m>
+void conv_winograd_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
+                         int64_t workspace_bytes, cudaStream_t stream);
+template <int m>
+std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& shape, DType dtype, const std::string& direction);

@@ -66,7 +66,9 @@ def _pointwise(shape, dtype):
 
 
 def _winograd(shape, dtype):
-    return (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
+    """Three by three, and pixels of an image that CUDA can number in 31 bits."""
+    fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31
+    return fits and (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
 def _depthwise(shape, dtype):
@@ -109,19 +111,19 @@ def _rows(device, direction):
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
         "im2col": _row(device, direction, "im2col", _any, error=2.0),
+        "gemm": _row(device, direction, "gemm", _pointwise, error=2.0),
     }
+    transforms = direction != "wgrad"
+    errors = (1.0, 4.0) if transforms else (2.0, 10.0)
+    for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
+        rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
+    rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
     if device == "cpu":
-        rows["gemm"] = _row(device, direction, "gemm", _pointwise, error=2.0)
-        transforms = direction != "wgrad"
-        errors = (1.0, 4.0) if transforms else (2.0, 10.0)
-        for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
-            rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
-        rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
         rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
         takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:
-            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=direction != "wgrad")
+            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
     return rows
 
 

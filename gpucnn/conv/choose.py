@@ -67,11 +67,12 @@ def candidates(kind, direction, shape, dtype):
     return _candidates(kind, direction, shape, dtype, Limits.now(), find.machine(kind))
 
 
-def rule(direction, shape, rows):
+def rule(kind, direction, shape, dtype, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
     The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
-    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. For FFT
+    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. On CUDA its
+    products are of float32 or TF32, which tensor cores outdo in 16 bits (the rates of NVIDIA's data sheets). For FFT
     see _fft_pays. im2col reuses a GEMM as fast as the machine has; direct needs no memory at all.
     """
     best = ["fft"] if _fft_pays(direction, shape) else []
@@ -79,7 +80,8 @@ def rule(direction, shape, rows):
     # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
         best.append("depthwise")
-    if min(shape.C, shape.K) >= 16 * shape.groups:
+    widened = kind == "cuda" and dtype in ("float16", "bfloat16")
+    if min(shape.C, shape.K) >= 16 * shape.groups and not widened:
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 best.append(f"winograd{tile}")
@@ -131,4 +133,4 @@ def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
         times = find.measure(kind, direction, shape, dtype, able.values(), time)
     else:
         times = find.remembered(kind, direction, shape, dtype, able.values())
-    return able[min(times, key=times.get) if times else next(n for n in rule(direction, shape, list(able)))]
+    return able[min(times, key=times.get) if times else next(n for n in rule(kind, direction, shape, dtype, list(able)))]

@@ -1,4 +1,4 @@
-"""The cast to 16 bits rounds to nearest, ties to even, over the whole range."""
+"""Sums of float32 parts in order; one part is a cast, which rounds to nearest, ties to even, over the whole range."""
 
 import numpy as np
 
@@ -13,6 +13,15 @@ def test_cast(kernels, dtype):
     x = np.concatenate([np.array(special, np.float32), ties.astype(np.float32), wide])
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = x.astype(dtype)
-        (out,) = kernels("cast_from_float32", dtype.name, x.size, x, Out(x.shape, dtype))
+        (out,) = kernels("sum_parts", dtype.name, x.size, 1, x, Out(x.shape, dtype))
         assert np.array_equal(out.astype(np.float32), wanted.astype(np.float32), equal_nan=True)
         assert (np.signbit(out.astype(np.float32)) == np.signbit(wanted.astype(np.float32)))[~np.isnan(x)].all()
+
+
+def test_parts_are_added_in_order(kernels, dtype):
+    parts = np.random.default_rng(0).standard_normal((5, 300)).astype(np.float32)
+    (out,) = kernels("sum_parts", dtype.name, 300, 5, parts, Out((300,), dtype))
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    assert np.array_equal(out, total.astype(dtype))

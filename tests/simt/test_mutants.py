@@ -79,8 +79,8 @@ def any_split(kernels):
     test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
 
 
-def cut_conv(case, direction):
-    return lambda kernels: test_conv.test_any_workspace(kernels, case, direction, FLOAT32)
+def cut_conv(row, case, direction):
+    return lambda kernels: test_conv.test_any_workspace(kernels, row, case, direction, FLOAT32)
 
 
 def long_gemm(kernels):
@@ -136,11 +136,11 @@ MUTANTS = {
     ),
     "a sum over chunks lost": (
         *("csrc/cuda/conv_im2col.cpp", "accumulate = true;", ""),
-        cut_conv("lenet_2", "wgrad"),
+        cut_conv("im2col", "lenet_2", "wgrad"),
     ),
     "an output row of a band missed": (
         *("csrc/cuda/conv_im2col.cpp", "/ s.stride_h + 1);\n    return {", "/ s.stride_h);\n    return {"),
-        cut_conv("never_square", "dgrad"),
+        cut_conv("im2col", "never_square", "dgrad"),
     ),
     "a tile read before all threads have filled it": (
         *("kernels/implicit_gemm.cuh", "        __syncthreads();  // this", "        // this"),
@@ -164,7 +164,7 @@ MUTANTS = {
         conv("implicit", "dgrad"),
     ),
     "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
-    "a split of the sum lost": ("kernels/implicit_wgrad.cu", "split < splits;", "split < splits - 1;", any_split),
+    "a split of the sum lost": ("kernels/elementwise.cu", "part < parts;", "part < parts - 1;", any_split),
     "a position that stays in its image": (
         *("kernels/implicit_wgrad.cu", "p -= s.P, ++n;", "p -= s.P;"),
         conv("implicit", "wgrad", FLOAT16),

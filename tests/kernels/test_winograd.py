@@ -1,0 +1,72 @@
+"""Winograd beyond the cases of every row: slices of wgrad, chunks with bias, TF32, what is refused."""
+
+import numpy as np
+import pytest
+
+from gpucnn.conv.algos import ALGOS
+from gpucnn.conv.reference import convolve
+from gpucnn.conv.shape import DIRECTIONS, ConvShape
+from tests.cases import CASES, operands
+from tests.kernels.harness import DTYPES
+from tests.tolerance import check, check_conv
+
+each_row = pytest.mark.parametrize("row", ["winograd2", "winograd4"])
+
+
+@each_row
+@pytest.mark.parametrize("groups", [1, 2])
+def test_wgrad_in_slices(kernels, row, groups):
+    """One slice of the tiles, some, and as many as are of use: each adds up all products."""
+    shape = ConvShape(2, 2, 52, 80, 4, 3, 3, pad=(1, 2), groups=groups)
+    a, b = operands(shape, "wgrad", np.float32)
+    least, best = kernels.workspace(row, "wgrad", shape, "float32")
+    results = [kernels.conv(row, "wgrad", shape, "float32", a, b, size) for size in (least, (least + best) // 2, best)]
+    for out in results:
+        check_conv("wgrad", shape, a, b, out, ALGOS["cuda", "wgrad"][row].error, "plane")
+    assert not np.array_equal(results[0], results[2]), "sums in other orders differ in their last bits"
+
+
+@each_row
+def test_bias_and_relu_of_each_chunk(kernels, row):
+    """The least workspace takes 32 tiles at a time, which end inside rows of tiles."""
+    shape = CASES["wide_3x3"]
+    x, w = operands(shape, "fwd", np.float32)
+    bias = np.random.default_rng(2).standard_normal(shape.K).astype(np.float32)
+    least, best = kernels.workspace(row, "fwd", shape, "float32")
+    assert 2 * least < best
+    y = kernels.conv(row, "fwd", shape, "float32", x, w, least, bias=bias, relu=True)
+    ref = np.maximum(convolve("fwd", shape, x, w) + bias[:, None, None], 0)
+    magnitude = convolve("fwd", shape, np.abs(x), np.abs(w)).max(axis=(2, 3), keepdims=True)
+    check(y, ref, magnitude + np.abs(bias)[:, None, None], shape.terms("fwd"), ALGOS["cuda", "fwd"][row].error)
+
+
+@each_row
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_tf32_rounds_what_is_multiplied(kernels, row, direction):
+    """Planes lose 13 bits, as the operands of other rows do, and the transform back multiplies that a few times."""
+    shape = CASES["same_3x3"]
+    a, b = operands(shape, direction, np.float32)
+    out = kernels.conv(row, direction, shape, "tf32", a, b)
+    ref, magnitude = convolve(direction, shape, a, b), convolve(direction, shape, np.abs(a), np.abs(b))
+    largest = magnitude.max(axis=(2, 3), keepdims=True)
+    check(out, ref, largest, 1, factor=2.0**-10 * 2**24)
+    if not kernels.cupy:  # cuBLAS may, the stand-in does
+        with pytest.raises(AssertionError):
+            check_conv(direction, shape, a, b, out, ALGOS["cuda", direction][row].error, "plane")
+
+
+@each_row
+def test_what_does_not_fit_is_refused(kernels, row):
+    shape, strided = CASES["same_3x3"], ConvShape(1, 2, 9, 8, 3, 3, 3, stride=(1, 2))
+    large = ConvShape(1, 1, 2**16, 2**15, 1, 3, 3)
+    assert not ALGOS["cuda", "fwd"][row].takes(large, "float32")
+    for other in (CASES["lenet_2"], strided, large):
+        with pytest.raises(ValueError, match=r"conv_winograd: takes 3x3 filters, stride 1, .* but came float32, x"):
+            kernels.workspace(row, "fwd", other, "float32")
+    with pytest.raises(ValueError, match="conv_winograd: direction is fwd, dgrad or wgrad, but came forward"):
+        kernels.workspace(row, "forward", shape, "float32")
+    for direction in DIRECTIONS:
+        a, b = operands(shape, direction, DTYPES["float16"])
+        least, _ = kernels.workspace(row, direction, shape, "float16")
+        with pytest.raises(ValueError, match=f"at least {least} bytes, but has {least - 1} .*x .2, 16, 9, 10."):
+            kernels.conv(row, direction, shape, "float16", a, b, least - 1)
