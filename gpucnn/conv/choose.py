@@ -133,4 +133,6 @@ def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
         times = find.measure(kind, direction, shape, dtype, able.values(), time)
     else:
         times = find.remembered(kind, direction, shape, dtype, able.values())
-    return able[min(times, key=times.get) if times else next(n for n in rule(kind, direction, shape, dtype, list(able)))]
+    return able[
+        min(times, key=times.get) if times else next(n for n in rule(kind, direction, shape, dtype, list(able)))
+    ]

@@ -24,7 +24,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     "wgrad"     x                 dy                         dw (K, C/groups, R, S)
 
     a, b and bias are float32, float16, bfloat16 (or float64 on the CPU), all of one dtype and on one device. Sums are
-    in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA: twice). Bytes beside the
+    in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA twice). Bytes beside the
     operands stay below the setting ``workspace``. ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a
     name that cannot do the shape is a ValueError. A ``version`` says that w is unchanged since the last call with the
     same array and version: then its transform, if the row has one, is kept for the next call. On CUDA the work is
