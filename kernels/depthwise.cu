@@ -56,8 +56,9 @@ __device__ inline Axis axis_of(bool gradient, int phase, int in, int out, int pa
 template <int kFilter, class T>
 __device__ void slide(const Axis& h, const T* column, int H, int64_t W, unsigned row, const T* tap, int64_t next_tap,
                       Acc (&sums)[kRows]) {
+    const int taps = kFilter != 0 ? kFilter : h.taps;
     Acc weights[kRows] = {};
-    const auto step = [&](int i, auto taps, bool inside) {
+    const auto step = [&](int i, bool inside) {
 #pragma unroll
         for (int u = kRows - 1; u > 0; --u) weights[u] = weights[u - 1];
         if (i < taps) weights[0] = static_cast<Acc>(*tap), tap += next_tap;
@@ -69,13 +70,13 @@ __device__ void slide(const Axis& h, const T* column, int H, int64_t W, unsigned
     };
     if constexpr (kFilter != 0) {
 #pragma unroll
-        for (int i = 0; i < kRows + kFilter - 1; ++i) step(i, std::integral_constant<int, kFilter>(), false);
+        for (int i = 0; i < kRows + kFilter - 1; ++i) step(i, false);
     } else {
         int i = 0;
-        for (; i < kRows - 1; ++i) step(i, h.taps, false);
+        for (; i < kRows - 1; ++i) step(i, false);
 #pragma unroll kRows
-        for (; i < h.taps; ++i) step(i, h.taps, true);
-        for (; i < kRows + h.taps - 1; ++i) step(i, h.taps, false);
+        for (; i < taps; ++i) step(i, true);
+        for (; i < kRows + taps - 1; ++i) step(i, false);
     }
 }
 

@@ -11,6 +11,7 @@ from tests.kernels.harness import DTYPES
 from tests.tolerance import check, check_conv
 
 each_row = pytest.mark.parametrize("row", ["winograd2", "winograd4"])
+CHUNKS = ConvShape(2, 3, 13, 35, 4, 3, 3, pad=(0, 2))  # more than 32 tiles, which end inside rows of tiles
 
 
 @each_row
@@ -27,17 +28,26 @@ def test_wgrad_in_slices(kernels, row, groups):
 
 
 @each_row
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_any_workspace(kernels, row, direction):
+    """Chunks of the fewest tiles, of some, of all; and any number of bytes in between."""
+    a, b = operands(CHUNKS, direction, np.float32)
+    least, best = kernels.workspace(row, direction, CHUNKS, "float32")
+    assert best > 1.5 * least, "the least workspace cuts the tiles in two at least"
+    for workspace in (least, least + 4, (least + best) // 2, best - 1, best, 2 * best):
+        out = kernels.conv(row, direction, CHUNKS, "float32", a, b, workspace)
+        check_conv(direction, CHUNKS, a, b, out, ALGOS["cuda", direction][row].error, "plane")
+
+
+@each_row
 def test_bias_and_relu_of_each_chunk(kernels, row):
-    """The least workspace takes 32 tiles at a time, which end inside rows of tiles."""
-    shape = CASES["wide_3x3"]
-    x, w = operands(shape, "fwd", np.float32)
-    bias = np.random.default_rng(2).standard_normal(shape.K).astype(np.float32)
-    least, best = kernels.workspace(row, "fwd", shape, "float32")
-    assert 2 * least < best
-    y = kernels.conv(row, "fwd", shape, "float32", x, w, least, bias=bias, relu=True)
-    ref = np.maximum(convolve("fwd", shape, x, w) + bias[:, None, None], 0)
-    magnitude = convolve("fwd", shape, np.abs(x), np.abs(w)).max(axis=(2, 3), keepdims=True)
-    check(y, ref, magnitude + np.abs(bias)[:, None, None], shape.terms("fwd"), ALGOS["cuda", "fwd"][row].error)
+    x, w = operands(CHUNKS, "fwd", np.float32)
+    bias = np.random.default_rng(2).standard_normal(CHUNKS.K).astype(np.float32)
+    least, _ = kernels.workspace(row, "fwd", CHUNKS, "float32")
+    y = kernels.conv(row, "fwd", CHUNKS, "float32", x, w, least, bias=bias, relu=True)
+    ref = np.maximum(convolve("fwd", CHUNKS, x, w) + bias[:, None, None], 0)
+    magnitude = convolve("fwd", CHUNKS, np.abs(x), np.abs(w)).max(axis=(2, 3), keepdims=True)
+    check(y, ref, magnitude + np.abs(bias)[:, None, None], CHUNKS.terms("fwd"), ALGOS["cuda", "fwd"][row].error)
 
 
 @each_row

@@ -8,12 +8,14 @@ import pytest
 from tests.kernels import (
     test_conv,
     test_cross_entropy,
+    test_depthwise,
     test_gemm,
     test_im2col,
     test_implicit,
     test_norm,
     test_pool,
     test_softmax,
+    test_winograd,
 )
 from tests.kernels.harness import DTYPES, Kernels
 from tests.simt import build
@@ -79,6 +81,18 @@ def any_split(kernels):
     test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
 
 
+def winograd(case, direction):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, "winograd4", case, direction, FLOAT32)
+
+
+def sliced_winograd(kernels):
+    test_winograd.test_wgrad_in_slices(kernels, "winograd4", 1)
+
+
+def depthwise(name, direction):
+    return lambda kernels: test_depthwise.test_tolerance_law(kernels, name, direction)
+
+
 def cut_conv(row, case, direction):
     return lambda kernels: test_conv.test_any_workspace(kernels, row, case, direction, FLOAT32)
 
@@ -141,6 +155,43 @@ MUTANTS = {
     "an output row of a band missed": (
         *("csrc/cuda/conv_im2col.cpp", "/ s.stride_h + 1);\n    return {", "/ s.stride_h);\n    return {"),
         cut_conv("im2col", "never_square", "dgrad"),
+    ),
+    "images added to a part lost": (
+        *("csrc/cuda/conv_gemm.cpp", "n > 0}", "false}"),
+        cut_conv("gemm", "pointwise", "wgrad"),
+    ),
+    "outputs read before the warp has written them": (
+        *("kernels/winograd.cu", "        __syncwarp();\n        for", "        for"),
+        winograd("same_3x3", "fwd"),
+    ),
+    "outputs overwritten before the warp has read them": (
+        *("kernels/winograd.cu", "        __syncwarp();  // the next", "        // the next"),
+        winograd("tile_plus_one", "fwd"),
+    ),
+    "padding of tiles swapped": (
+        "kernels/winograd.cu",
+        "step - b.pad_w",
+        "step - b.pad_h",
+        winograd("groups_3x3", "fwd"),
+    ),
+    "a tile that ends right of the image": (
+        *("kernels/winograd.cu", "column < corner.columns", "column <= corner.columns"),
+        winograd("same_3x3", "dgrad"),
+    ),
+    "a slice of the tiles lost": ("kernels/winograd.cu", "slice < slices;", "slice < slices - 1;", sliced_winograd),
+    "a row of pixels meets a tap too many": (
+        *("kernels/depthwise.cu", "(i >= u && i - u < taps)", "i >= u"),
+        depthwise("7x7", "fwd"),
+    ),
+    "taps of a phase in the wrong order": (
+        "kernels/depthwise.cu",
+        "-p.tap_apart",
+        "p.tap_apart",
+        depthwise("3x3", "dgrad"),
+    ),
+    "a position of wgrad that stays in its image": (
+        *("kernels/depthwise.cu", "p -= s.P, ++n;", "p -= s.P;"),
+        depthwise("3x3", "wgrad"),
     ),
     "a tile read before all threads have filled it": (
         *("kernels/implicit_gemm.cuh", "        __syncthreads();  // this", "        // this"),
