@@ -20,14 +20,16 @@ __device__ inline AxisPhase phase_of_axis(int index, int size, int pad, int stri
         rest = next;
     }
     const int period = stride / divisor;
-    const int64_t from = int64_t(index) + pad;
+    const unsigned from = unsigned(index) + pad;
     int first = 0;  // of the taps with first dilation = from, modulo the stride
     const int last = period < taps ? period : taps;
-    while (first < last && (from - int64_t(first) * dilation) % stride != 0) ++first;
+    for (unsigned rest = from % stride, next = dilation % stride; first < last && rest != 0; ++first)
+        rest = rest < next ? rest + stride - next : rest - next;
     AxisPhase phase{(size - index - 1) / stride + 1, index, stride, 0, first, period, 0, 0};
     if (first == last) return phase;
     phase.taps = (taps - first - 1) / period + 1;
-    phase.shift = unsigned((from - int64_t(first) * dilation) / stride);
+    const unsigned before = unsigned(first) * dilation;  // divisions of 64 bits would be calls
+    phase.shift = from < before ? 0u - (before - from) / stride : (from - before) / stride;
     phase.step = 0u - unsigned(dilation / divisor);
     return phase;
 }

@@ -93,9 +93,8 @@ __global__ void __launch_bounds__(kThreads)
         const Axis h = axis_of(gradient, phase / phases_w, s.H, s.P, s.pad_h, s.stride_h, s.dil_h, s.R);
         const Axis v = axis_of(gradient, phase % phases_w, s.W, s.Q, s.pad_w, s.stride_w, s.dil_w, s.S);
         const unsigned of_image = unsigned(ceil_div(h.size, kRows)) * v.size;
-        const int64_t first = int64_t(item % chunks) * kThreads, first_n = first / of_image;
-        const unsigned place = unsigned(first - first_n * of_image) + threadIdx.x;
-        const int64_t n = first_n + place / of_image;
+        const unsigned place = item % chunks * kThreads + threadIdx.x;
+        const int64_t n = place / of_image;
         if (n >= s.N) continue;
         const int p = int(place % of_image / v.size) * kRows, q = int(place % of_image % v.size);
 
@@ -139,25 +138,26 @@ __global__ void __launch_bounds__(kThreads)
 // Writes partial (slices, K, R, S), or dw where partial is null.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    depthwise_wgrad_kernel(ConvShape s, int parts, unsigned items, int64_t terms_of_slice, const T* __restrict__ x,
+    depthwise_wgrad_kernel(ConvShape s, int parts, unsigned items, unsigned terms_of_slice, const T* __restrict__ x,
                            const T* __restrict__ dy, float* __restrict__ partial, T* __restrict__ dw) {
     const int taps = s.R * s.S;
-    const int64_t pixels = int64_t(s.P) * s.Q, terms = s.N * pixels;
-    const int step_p = int(kThreads % pixels / s.Q), step_q = kThreads % s.Q, step_n = int(kThreads / pixels);
+    const unsigned pixels = unsigned(s.P) * s.Q, terms = s.N * pixels;
+    const int step_n = int(kThreads / pixels), step_p = int(kThreads % pixels) / s.Q, step_q = kThreads % s.Q;
     for (unsigned item = blockIdx.x; item < items; item += gridDim.x) {
-        const int first_tap = int(item % parts) * kTaps, k = int(item / parts % s.K), slice = int(item / parts / s.K);
+        const int first_tap = int(item % parts) * kTaps, k = int(item / parts % s.K);
+        const unsigned slice = item / parts / s.K;
         unsigned shift_h[kTaps], shift_w[kTaps];
 #pragma unroll
         for (int t = 0; t < kTaps; ++t) {
             const int tap = first_tap + t < taps ? first_tap + t : first_tap;  // some may be computed in vain
             shift_h[t] = unsigned(tap / s.S) * s.dil_h - s.pad_h, shift_w[t] = unsigned(tap % s.S) * s.dil_w - s.pad_w;
         }
-        const int64_t begin = slice * terms_of_slice + threadIdx.x;
-        const int64_t end = (slice + 1) * terms_of_slice < terms ? (slice + 1) * terms_of_slice : terms;
-        int n = int(begin / pixels), p = int(begin % pixels / s.Q), q = int(begin % s.Q);
+        const unsigned begin = slice * terms_of_slice + threadIdx.x;
+        const unsigned end = terms - slice * terms_of_slice < terms_of_slice ? terms : (slice + 1) * terms_of_slice;
+        int n = int(begin / pixels), p = int(begin % pixels) / s.Q, q = int(begin % pixels) % s.Q;
         Acc sums[kTaps] = {};
-        for (int64_t j = begin; j < end; j += kThreads) {
-            const Acc gradient = static_cast<Acc>(dy[(int64_t(n) * s.K + k) * pixels + int64_t(p) * s.Q + q]);
+        for (unsigned j = begin; j < end; j += kThreads) {
+            const Acc gradient = static_cast<Acc>(dy[(int64_t(n) * s.K + k) * pixels + p * s.Q + q]);
             const T* image = x + (int64_t(n) * s.C + k / s.Kg()) * s.H * s.W;
 #pragma unroll
             for (int t = 0; t < kTaps; ++t) {
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(kThreads)
             const int64_t at = int64_t(k) * taps + first_tap + t;
             if (threadIdx.x != 0 || first_tap + t >= taps) continue;
             if (partial)
-                partial[slice * int64_t(s.K) * taps + at] = sum;
+                partial[int64_t(slice) * s.K * taps + at] = sum;
             else
                 dw[at] = static_cast<T>(sum);
         }
@@ -184,10 +184,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 void require_taken(const char* op, const ConvShape& s) {
-    if (s.Cg() != 1 || s.w_size() >= int64_t(1) << 31)
+    if (s.Cg() != 1 || s.N * std::max(int64_t(s.H) * s.W, int64_t(s.P) * s.Q) >= int64_t(1) << 31)
         throw std::invalid_argument(std::string(op) +
-                                    ": takes one input channel a group, and filters of less than 2^31 " +
-                                    "elements, but came groups = " + std::to_string(s.groups) + ", " + s.text());
+                                    ": takes one input channel a group, with less than 2^31 pixels, " +
+                                    "but came groups = " + std::to_string(s.groups) + ", " + s.text());
 }
 
 int64_t parts_of(const ConvShape& s) { return ceil_div(int64_t(s.R) * s.S, int64_t(kTaps)); }

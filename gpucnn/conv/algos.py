@@ -66,13 +66,15 @@ def _pointwise(shape, dtype):
 
 
 def _winograd(shape, dtype):
-    """Three by three, and pixels of an image that CUDA can number in 31 bits."""
+    """The pixels of a channel of one image are numbered in 31 bits."""
     fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31
     return fits and (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
 
 
 def _depthwise(shape, dtype):
-    return shape.groups == shape.C and dtype != "float64"
+    """The pixels of a channel are numbered in 31 bits."""
+    fits = shape.N * max(shape.H * shape.W, shape.P * shape.Q) < 2**31
+    return fits and shape.groups == shape.C and dtype != "float64"
 
 
 def _fft(direction):
