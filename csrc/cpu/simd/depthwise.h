@@ -9,8 +9,6 @@
 
 namespace {
 
-INLINE int64_t to_lanes(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
-
 // out[i] = in[i], widened or rounded, i < width.
 template <int width, class Out, class In>
 INLINE void copy_piece(Out* out, const In* in) {

@@ -27,6 +27,7 @@ constexpr int kLanes = 8, kRows = 4, kVectors = 3;  // 12 sums in registers of 1
 constexpr int kLanes = 4, kRows = 4, kVectors = 3;
 #endif
 constexpr int kPanel = kVectors * kLanes;  // columns of one register-blocked product; kRows are its rows
+constexpr int kMostTiles = 2 * kPanel;     // of Winograd in a block
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
