@@ -1,5 +1,5 @@
-// What the directions of a depthwise convolution share: source planes as kernels read them. There is no padding: rows
-// outside of a plane are left out, and columns outside are lanes that are not loaded.
+// What the directions of a depthwise convolution share: the copy of the sources, padded with zeros, that kernels read
+// (simd.h). No kernel meets an edge: each tap reads whole vectors, at one distance from the result.
 #pragma once
 #include <type_traits>
 
@@ -30,68 +30,67 @@ INLINE void copy(Out* out, const In* in, int64_t count) {
     }
 }
 
-// Rows [begin, end) of the sources of a result plane: column u of row h at [h - begin][u % phases][u / phases].
-struct Pixels {
-    const float* first;
-    int64_t plane, pitch, phase;  // floats from one to the next
-    int64_t begin, end;
-};
-
-// Scratch of a band of the sources.
-struct PixelLayout {
-    bool converted, dealt;
-    int64_t phase, pitch, plane, floats;  // `floats` with the converted rows of one plane
-
-    PixelLayout(const DepthwiseJob& job, bool narrow)
-        : converted(narrow),
-          dealt(job.phases > 1),
-          phase(dealt ? to_lanes((job.width + job.phases - 1) / job.phases) : job.width),
-          pitch(job.phases * phase),
-          plane(dealt || converted ? job.rows() * pitch : 0),
-          floats(job.sources * plane + (dealt && converted ? job.rows() * job.width : 0) + 2 * kLanes) {}
-};
-
-// Row h of one phase each: out[u % 2][u / 2] = row[u].
-INLINE void deal_row(const float* row, int64_t width, float* out, int64_t phase) {
-    for (int64_t t = 0; 2 * t < width; t += kLanes) {
-        Vec even, odd;
-        deal_two(load(row + 2 * t, lanes_between(0, width - 2 * t)),
-                 load(row + 2 * t + kLanes, lanes_between(0, width - 2 * t - kLanes)), even, odd);
-        store(out + t, even);
-        store(out + phase + t, odd);
-    }
-}
-
-// What rows [row, row + count) of a phase of the result read from `planes`: the planes themselves, if they are float
-// and their columns need not be dealt out; else a copy in scratch.
+// `count` values as float: where they lie if they are, else in `line`.
 template <class T>
-INLINE Pixels pixels_of(const DepthwiseJob& job, const T* planes, int64_t row, int64_t count, float* scratch) {
-    constexpr bool narrow = sizeof(T) < sizeof(float);
-    const int64_t height = job.height, width = job.width, phases = job.phases;
-    const int64_t area = height * width;
-    if (!narrow && phases == 1) return {reinterpret_cast<const float*>(planes), area, width, 0, 0, height};
-    const PixelLayout layout(job, narrow);
-    const int64_t begin = least(most(0, row * job.row_step + job.above), height);
-    const int64_t end = least(most(begin, (row + count - 1) * job.row_step + job.below + 1), height);
-    float* rows = scratch + job.sources * layout.plane;
-    for (int64_t j = 0; j < job.sources; ++j) {
-        const T* in = planes + j * area + begin * width;
-        float* out = scratch + j * layout.plane;
-        if (narrow) copy<kLanes>(phases == 1 ? out : rows, in, (end - begin) * width);
-        if (phases == 1) continue;
-        const float* from = narrow ? rows : reinterpret_cast<const float*>(in);
-        for (int64_t h = begin; h < end; ++h, from += width, out += layout.pitch)
-            if (phases == 2)
-                deal_row(from, width, out, layout.phase);
-            else
-                for (int64_t u = 0; u < width; ++u) out[u % phases * layout.phase + u / phases] = from[u];
-    }
-    return {scratch, layout.plane, layout.pitch, layout.phase, begin, end};
+INLINE const float* as_floats(const T* in, int64_t count, float* line) {
+    if constexpr (std::is_same_v<T, float>) return in;
+    copy<kLanes>(line, in, count);
+    return line;
 }
 
-// Columns of a phase.
-INLINE int64_t width_of(const DepthwiseJob& job, int phase) {
-    return (job.width - phase + job.phases - 1) / job.phases;
+INLINE void zeros(float* out, int64_t begin, int64_t end) {
+    for (int64_t u = begin; u < end; u += kLanes) store(out + u, Vec{});
+}
+
+// out (length) = row (width), and zeros behind it.
+INLINE void pad_row(const float* row, int64_t width, float* out, int64_t length) {
+    int64_t u = 0;
+    for (; u + kLanes <= width; u += kLanes) store(out + u, load(row + u));
+    if (u < width) {
+        store(out + u, load(row + u, lanes_between(0, width - u)));
+        u += kLanes;
+    }
+    zeros(out, u, length);
+}
+
+// out (2, length): out[u % 2][u / 2] = row[u], and zeros behind them.
+INLINE void deal_row(const float* row, int64_t width, float* out, int64_t length) {
+    int64_t t = 0;
+    for (; 2 * t < width; t += kLanes) {
+        Vec even, odd;
+        if (2 * (t + kLanes) <= width)
+            deal_two(load(row + 2 * t), load(row + 2 * t + kLanes), even, odd);
+        else
+            deal_two(load(row + 2 * t, lanes_between(0, width - 2 * t)),
+                     load(row + 2 * t + kLanes, lanes_between(0, width - 2 * t - kLanes)), even, odd);
+        store(out + t, even);
+        store(out + length + t, odd);
+    }
+    zeros(out, t, length);
+    zeros(out + length, t, length);
+}
+
+// The copy of what the result rows from `first` on read from the sources of one plane.
+template <class T>
+INLINE void copy_sources(const DepthwiseJob& job, const T* plane, int64_t first, float* out, float* line) {
+    const int64_t height = job.height, width = job.width, pitch = job.pitch();
+    const int64_t top = first * job.row_step + job.above;
+    for (int64_t j = 0; j < job.sources; ++j, plane += height * width)
+        for (int64_t h = top; h < top + job.rows; ++h, out += pitch) {
+            if (h < 0 || h >= height) {
+                zeros(out, 0, pitch);
+                continue;
+            }
+            const float* row = as_floats(plane + h * width, width, line);
+            if (job.phases == 1) {
+                pad_row(row, width, out, pitch);
+            } else if (job.phases == 2) {
+                deal_row(row, width, out, job.segment);
+            } else {
+                zeros(out, 0, pitch);
+                for (int64_t u = 0; u < width; ++u) out[u % job.phases * job.segment + u / job.phases] = row[u];
+            }
+        }
 }
 
 // f(T{}) for the stored type of a job.
