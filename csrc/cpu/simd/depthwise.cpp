@@ -29,10 +29,10 @@ template <int rows, int length>
 INLINE void add_run(Vec (&sum)[rows], const float* in, int64_t pitch, const float* taps, int64_t step) {
     Vec tap[length];
 #pragma GCC unroll 8
-    for (int r = 0; r < length; ++r) tap[r] = Vec{} + taps[r * step];
+    for (int r = 0; r < length; ++r) tap[r] = taps[r * step] - Vec{};
 #pragma GCC unroll 16
     for (int i = 0; i < rows + length - 1; ++i) {
-        const Vec pixels = load(in + i * pitch);
+        const Vec pixels = keep(load(in + i * pitch));
 #pragma GCC unroll 8
         for (int r = 0; r < length; ++r)
             if (i - r >= 0 && i - r < rows) sum[i - r] += pixels * tap[r];
@@ -49,82 +49,99 @@ INLINE void add_runs(Vec (&sum)[rows], const DepthwiseRuns& phase, const float* 
     if constexpr (length > 1) add_runs<rows, length - 1>(sum, phase, in, pitch, taps);
 }
 
-// `count` rows of a phase of the result, count <= rows, into out (count, out_pitch), with bias, not below floor.
+// `count` rows of `columns` results, count <= rows, into out (count, out_pitch), with bias, not below floor.
 template <int rows>
-__attribute__((noinline)) void block_of(const DepthwiseJob& job, const DepthwiseRuns& phase, const float* in,
-                                        const float* taps, int64_t count, float bias, float floor, float* out,
-                                        int64_t out_pitch) {
-    const Vec least_value = Vec{} + floor;
-    const int64_t pitch = job.row_step * job.pitch();
-    for (int64_t q = 0, columns = job.Q; q < columns; q += kLanes) {
+INLINE void add_block(const DepthwiseRuns& phase, const float* in, int64_t pitch, const float* taps, int64_t count,
+                      int64_t columns, Lanes last, float bias, float floor, float* out, int64_t out_pitch) {
+    const Vec least_value = floor - Vec{};
+    const Lanes whole = lanes_between(0, kLanes);
+    for (int64_t q = 0; q < columns; q += kLanes) {
         Vec sum[rows] = {};
         add_runs<rows, kLongestRun>(sum, phase, in + q, pitch, taps);
-        const Lanes lanes = lanes_between(0, columns - q);
+        const Lanes lanes = q + kLanes < columns ? whole : last;
+        float* to = out + q;
 #pragma GCC unroll 8
-        for (int o = 0; o < rows; ++o) {
+        for (int o = 0; o < rows; ++o, to += out_pitch) {
             if (o >= count) break;
             sum[o] += bias;
-            store(out + o * out_pitch + q, sum[o] < least_value ? least_value : sum[o], lanes);  // a NaN stays
+            store(to, sum[o] < least_value ? least_value : sum[o], lanes);  // a NaN stays
         }
     }
 }
 
-// Rows [first, first + count) of the phases of a plane of the result.
+// out[u] = phases[u % 2][u / 2], rounded, u < width; phases (2, columns).
 template <class T>
-INLINE void plane_of(const DepthwiseJob& job, const Layout& layout, const float* pixels, const float* taps, float bias,
-                     int64_t first, int64_t count, T* out, float* scratch) {
-    const auto block = job.block == 7 ? block_of<7> : block_of<8>;
-    const float floor = job.relu ? 0.0f : -__builtin_inff();
-    const int64_t width = job.W, phases = job.phases_w, row = phases * layout.columns;  // of staged results
-    float* staged = scratch + layout.rows;
-    float* line = scratch + layout.line;
-    for (int64_t p = first; p < first + count; p += job.block) {
-        const float* in = pixels + (p - first) * job.row_step * job.pitch();
-        const int64_t here = least(job.block, first + count - p);
-        T* to = out + p * job.stride_h * width;
-        if constexpr (std::is_same_v<T, float>) {
-            if (!layout.staged) {
-                block(job, job.runs[0], in, taps, here, bias, floor, to, width);
-                continue;
+INLINE void merge_row(const float* phases, int64_t columns, T* out, int64_t width, float* line) {
+    if constexpr (!std::is_same_v<T, float>) {
+        merge<2>(phases, columns, columns, line);
+        copy<kLanes>(out, line, width);
+    } else {
+        for (int64_t u = 0; u < width; u += 2 * kLanes, phases += kLanes) {
+            Vec a, b;
+            merge_two(load(phases), load(phases + columns), a, b);
+            if (u + 2 * kLanes <= width) {
+                store(out + u, a);
+                store(out + u + kLanes, b);
+            } else {
+                store(out + u, a, lanes_between(0, width - u));
+                store(out + u + kLanes, b, lanes_between(0, width - u - kLanes));
             }
         }
-        for (int a = 0; a < job.phases_h; ++a)
-            for (int b = 0; b < phases; ++b)
-                block(job, job.runs[a * phases + b], in, taps, here, bias, floor, staged + a * row + b * layout.columns,
-                      job.phases_h * row);
-        const int64_t last = least(here * job.stride_h, job.H - p * job.stride_h);
-        for (int64_t h = 0; h < last; ++h, to += width) {
-            const float* from = staged + (h / job.stride_h * job.phases_h + h % job.stride_h) * row;
-            if (phases == 2)
-                merge<2>(from, layout.columns, layout.columns, line);
-            else if (phases > 2)
-                for (int64_t u = 0; u < width; ++u)
-                    line[u] = from[u % job.stride_w * layout.columns + u / job.stride_w];
-            copy<kLanes>(to, phases == 1 ? from : line, width);
-        }
     }
 }
 
-template <class T>
-void unit_of(const DepthwiseJob& job, int64_t unit, float* scratch) {
+template <class T, int rows>
+void unit_of(const DepthwiseJob& shared, int64_t unit, float* scratch) {
+    const DepthwiseJob job = shared;  // stays in registers: the compiler knows that no store changes it
     const Layout layout(job);
     const int64_t first = unit % job.bands() * job.band, count = least(job.band, job.P - first);
     const int64_t begin = unit / job.bands() * job.group, end = least(begin + job.group, job.planes);
-    const int64_t area = int64_t(job.height) * job.width;
+    const int64_t area = int64_t(job.height) * job.width, width = job.W, phases = job.phases_w;
+    const int64_t row = phases * layout.columns;  // of staged results
+    const int64_t pitch = job.row_step * job.pitch();
+    const Lanes last = lanes_between(0, (job.Q - 1) % kLanes + 1);
+    const float floor = job.relu ? 0.0f : -__builtin_inff();
     float* pixels = scratch + layout.pixels;
+    float* staged = scratch + layout.rows;
+    float* line = scratch + layout.line;
     zeros(scratch, layout.lead, layout.pixels);
-    for (int64_t plane = begin; plane < end; ++plane)
-        copy_sources(job, static_cast<const T*>(job.x) + plane * job.sources * area, first,
-                     pixels + (plane - begin) * job.plane(), scratch + layout.line);
+    copy_sources(job, static_cast<const T*>(job.x) + begin * job.sources * area, (end - begin) * job.sources, first,
+                 pixels, line);
     zeros(pixels, (end - begin) * job.plane(), (end - begin) * job.plane() + kLanes);
-    for (int64_t plane = begin; plane < end; ++plane, pixels += job.plane())
-        for (int64_t j = 0; j < job.results; ++j) {
-            const int64_t k = plane % job.channels * job.results + j;
+    int64_t k = begin % job.channels * job.results;  // the filter
+    for (int64_t plane = begin; plane < end; ++plane, pixels += job.plane()) {
+        for (int64_t j = 0; j < job.results; ++j, ++k) {
             const float* taps = as_floats(static_cast<const T*>(job.w) + k * job.taps, job.taps, scratch);
             const float bias = job.bias ? static_cast<float>(static_cast<const T*>(job.bias)[k]) : 0;
-            T* y = static_cast<T*>(job.y) + (plane * job.results + j) * job.H * job.W;
-            plane_of(job, layout, pixels, taps, bias, first, count, y, scratch);
+            T* y = static_cast<T*>(job.y) + (plane * job.results + j) * job.H * width + first * job.stride_h * width;
+            for (int64_t p = 0; p < count; p += rows) {
+                const int64_t here = least(rows, count - p);
+                T* to = y + p * job.stride_h * width;
+                for (int a = 0; a < job.phases_h; ++a)
+                    for (int b = 0; b < phases; ++b) {
+                        float* out = staged + a * row + b * layout.columns;
+                        int64_t out_pitch = job.phases_h * row;
+                        if constexpr (std::is_same_v<T, float>)
+                            if (!layout.staged) out = to, out_pitch = width;
+                        add_block<rows>(job.runs[a * phases + b], pixels + p * pitch, pitch, taps, here, job.Q, last,
+                                        bias, floor, out, out_pitch);
+                    }
+                if (!layout.staged) continue;
+                const int64_t lines = least(here * job.stride_h, job.H - (first + p) * job.stride_h);
+                for (int64_t h = 0; h < lines; ++h, to += width) {
+                    const float* from = staged + (h / job.stride_h * job.phases_h + h % job.stride_h) * row;
+                    if (phases == 1)
+                        copy<kLanes>(to, from, width);
+                    else if (phases == 2)
+                        merge_row(from, layout.columns, to, width, line);
+                    else
+                        for (int64_t u = 0; u < width; ++u)
+                            to[u] = static_cast<T>(from[u % phases * layout.columns + u / phases]);
+                }
+            }
         }
+        if (k == int64_t(job.channels) * job.results) k = 0;
+    }
 }
 
 }  // namespace
@@ -132,7 +149,8 @@ void unit_of(const DepthwiseJob& job, int64_t unit, float* scratch) {
 namespace GPUCNN_ISA {
 
 void depthwise_unit(const DepthwiseJob& job, int64_t unit, float* scratch) {
-    with_type(job, [&](auto t) { unit_of<decltype(t)>(job, unit, scratch); });
+    with_type(
+        job, [&](auto t) { (job.block == 7 ? unit_of<decltype(t), 7> : unit_of<decltype(t), 8>)(job, unit, scratch); });
 }
 
 int64_t depthwise_scratch(const DepthwiseJob& job) { return Layout(job).floats; }

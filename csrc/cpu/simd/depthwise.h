@@ -39,58 +39,81 @@ INLINE const float* as_floats(const T* in, int64_t count, float* line) {
 }
 
 INLINE void zeros(float* out, int64_t begin, int64_t end) {
-    for (int64_t u = begin; u < end; u += kLanes) store(out + u, Vec{});
+    const Vec zero = keep(Vec{});
+    for (int64_t u = begin; u < end; u += kLanes) store(out + u, zero);
 }
 
-// out (length) = row (width), and zeros behind it.
-INLINE void pad_row(const float* row, int64_t width, float* out, int64_t length) {
-    int64_t u = 0;
-    for (; u + kLanes <= width; u += kLanes) store(out + u, load(row + u));
-    if (u < width) {
-        store(out + u, load(row + u, lanes_between(0, width - u)));
-        u += kLanes;
+// Copies rows of `width` floats, dealt out to phases of `length` floats each, with zeros behind the pixels.
+template <int phases>
+struct RowCopy {
+    int64_t width, length, whole;  // columns of a phase in whole vectors
+    Lanes rest[phases];
+
+    INLINE RowCopy(int64_t width, int64_t length)
+        : width(width), length(length), whole(width / (phases * kLanes) * kLanes) {
+        for (int j = 0; j < phases; ++j) rest[j] = lanes_between(0, width - phases * whole - j * kLanes);
     }
-    zeros(out, u, length);
-}
 
-// out (2, length): out[u % 2][u / 2] = row[u], and zeros behind them.
-INLINE void deal_row(const float* row, int64_t width, float* out, int64_t length) {
-    int64_t t = 0;
-    for (; 2 * t < width; t += kLanes) {
-        Vec even, odd;
-        if (2 * (t + kLanes) <= width)
-            deal_two(load(row + 2 * t), load(row + 2 * t + kLanes), even, odd);
-        else
-            deal_two(load(row + 2 * t, lanes_between(0, width - 2 * t)),
-                     load(row + 2 * t + kLanes, lanes_between(0, width - 2 * t - kLanes)), even, odd);
-        store(out + t, even);
-        store(out + length + t, odd);
-    }
-    zeros(out, t, length);
-    zeros(out + length, t, length);
-}
-
-// The copy of what the result rows from `first` on read from the sources of one plane.
-template <class T>
-INLINE void copy_sources(const DepthwiseJob& job, const T* plane, int64_t first, float* out, float* line) {
-    const int64_t height = job.height, width = job.width, pitch = job.pitch();
-    const int64_t top = first * job.row_step + job.above;
-    for (int64_t j = 0; j < job.sources; ++j, plane += height * width)
-        for (int64_t h = top; h < top + job.rows; ++h, out += pitch) {
-            if (h < 0 || h >= height) {
-                zeros(out, 0, pitch);
-                continue;
-            }
-            const float* row = as_floats(plane + h * width, width, line);
-            if (job.phases == 1) {
-                pad_row(row, width, out, pitch);
-            } else if (job.phases == 2) {
-                deal_row(row, width, out, job.segment);
-            } else {
-                zeros(out, 0, pitch);
-                for (int64_t u = 0; u < width; ++u) out[u % job.phases * job.segment + u / job.phases] = row[u];
-            }
+    INLINE void put(const Vec (&in)[phases], float* out) const {
+        if constexpr (phases == 1) {
+            store(out, in[0]);
+        } else {
+            static_assert(phases == 2, "other strides are copied one by one");
+            Vec even, odd;
+            deal_two(in[0], in[1], even, odd);
+            store(out, even);
+            store(out + length, odd);
         }
+    }
+
+    // out[u % phases][u / phases] = row[u]
+    INLINE void operator()(const float* row, float* out) const {
+        Vec in[phases];
+        int64_t t = 0;
+        for (; t < whole; t += kLanes) {
+            for (int j = 0; j < phases; ++j) in[j] = load(row + phases * t + j * kLanes);
+            put(in, out + t);
+        }
+        if (phases * t < width) {
+            for (int j = 0; j < phases; ++j) in[j] = load(row + phases * t + j * kLanes, rest[j]);
+            put(in, out + t);
+            t += kLanes;
+        }
+        if (t < length)
+            for (int j = 0; j < phases; ++j) zeros(out + j * length, t, length);
+    }
+};
+
+// `count` rows of `width` values, copied to rows that are `pitch` floats apart.
+template <int phases, class T>
+INLINE void copy_rows(const RowCopy<phases>& row, const T* in, int64_t count, float* out, int64_t pitch, float* line) {
+    for (int64_t h = 0; h < count; ++h, in += row.width, out += pitch) row(as_floats(in, row.width, line), out);
+}
+
+// The copy of what the result rows from `first` on read from `count` source planes.
+template <class T>
+INLINE void copy_sources(const DepthwiseJob& job, const T* in, int64_t count, int64_t first, float* out, float* line) {
+    const int64_t height = job.height, width = job.width, phases = job.phases, pitch = job.pitch(), rows = job.rows;
+    const int64_t top = first * job.row_step + job.above;  // row 0 of the copy
+    const int64_t begin = least(rows, most(0, -top)), end = most(begin, least(rows, height - top));
+    const RowCopy<1> row(width, pitch);
+    const RowCopy<2> dealt(width, job.segment);
+    in += (top + begin) * width;
+    for (int64_t j = 0; j < count; ++j, in += height * width, out += rows * pitch) {
+        float* to = out + begin * pitch;
+        zeros(out, 0, begin * pitch);
+        zeros(out, end * pitch, rows * pitch);
+        if (phases == 1) {
+            copy_rows(row, in, end - begin, to, pitch, line);
+        } else if (phases == 2) {
+            copy_rows(dealt, in, end - begin, to, pitch, line);
+        } else {
+            zeros(out, begin * pitch, end * pitch);
+            for (int64_t h = 0; h < end - begin; ++h, to += pitch)
+                for (int64_t u = 0; u < width; ++u)
+                    to[u % phases * job.segment + u / phases] = static_cast<float>(in[h * width + u]);
+        }
+    }
 }
 
 // f(T{}) for the stored type of a job.

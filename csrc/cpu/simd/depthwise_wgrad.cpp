@@ -51,13 +51,13 @@ __attribute__((noinline)) void add_products(const Operands& on, const DepthwiseR
                 const float* x = on.x + n * on.x_step + p * x_pitch + q;
                 Vec gradient[block];
 #pragma GCC unroll 8
-                for (int o = 0; o < block; ++o) gradient[o] = load(dy + o * dy_pitch);
+                for (int o = 0; o < block; ++o) gradient[o] = keep(load(dy + o * dy_pitch));
 #pragma GCC unroll 4
                 for (int run = 0; run < count; ++run) {
                     const float* in = x + runs[run].offset;
 #pragma GCC unroll 16
                     for (int i = 0; i < block + length - 1; ++i) {
-                        const Vec pixels = load(in + i * x_pitch);
+                        const Vec pixels = keep(load(in + i * x_pitch));
 #pragma GCC unroll 8
                         for (int r = 0; r < length; ++r)
                             if (i - r >= 0 && i - r < block) sum[run][r][(i - r) % chains] += pixels * gradient[i - r];
@@ -90,21 +90,22 @@ INLINE void add_runs(const Operands& on, const DepthwiseRuns& phase, float* tota
 }
 
 // The sum of the lanes, by halves.
+template <int half = kLanes / 2>
 INLINE float sum_of(Vec v) {
     typedef int32_t Index __attribute__((vector_size(4 * kLanes)));
-#pragma GCC unroll 4
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-        Index other;
-        for (int l = 0; l < kLanes; ++l) other[l] = l ^ half;
-        v += __builtin_shuffle(v, other);
-    }
+    Index other;
+    for (int l = 0; l < kLanes; ++l) other[l] = l ^ half;
+    v += __builtin_shuffle(v, other);
+    if constexpr (half > 1) return sum_of<half / 2>(v);
     return v[0];
 }
 
 template <class T>
-void gradient_of(const DepthwiseJob& job, int64_t channel, int64_t begin, int64_t end, float* sums, float* scratch) {
+void gradient_of(const DepthwiseJob& shared, int64_t channel, int64_t begin, int64_t end, float* sums, float* scratch) {
+    const DepthwiseJob job = shared;  // stays in registers: the compiler knows that no store changes it
     const Layout layout(job);
     const int64_t taps = job.taps, area = int64_t(job.height) * job.width, P = job.P, Q = job.Q;
+    const RowCopy<1> dy_row(Q, layout.columns);
     float* totals = scratch;
     float* line = scratch + layout.line;
     float* gradients = scratch + layout.gradients;
@@ -117,13 +118,13 @@ void gradient_of(const DepthwiseJob& job, int64_t channel, int64_t begin, int64_
             const int64_t rows = (count + job.block - 1) / job.block * job.block;
             for (int64_t n = 0; n < images; ++n) {
                 const int64_t plane = (image + n) * job.channels + channel;
-                copy_sources(job, static_cast<const T*>(job.x) + plane * area, first, pixels + n * job.plane(), line);
+                copy_sources(job, static_cast<const T*>(job.x) + plane * area, 1, first, pixels + n * job.plane(),
+                             line);
                 for (int64_t j = 0; j < job.results; ++j) {
                     const T* dy = static_cast<const T*>(job.y) + ((plane * job.results + j) * P + first) * Q;
                     float* out = gradients + (n * job.results + j) * layout.gradient_plane;
-                    for (int64_t p = 0; p < count; ++p, dy += Q, out += layout.columns)
-                        pad_row(as_floats(dy, Q, line), Q, out, layout.columns);
-                    zeros(out, 0, (rows - count) * layout.columns);
+                    copy_rows(dy_row, dy, count, out, layout.columns, line);
+                    zeros(out, count * layout.columns, rows * layout.columns);
                 }
             }
             zeros(pixels, images * job.plane(), images * job.plane() + kLanes);
