@@ -43,52 +43,75 @@ INLINE void zeros(float* out, int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; u += kLanes) store(out + u, zero);
 }
 
-// Copies rows of `width` floats, dealt out to phases of `length` floats each, with zeros behind the pixels.
+// Copies rows of `width` values, dealt out to phases of `length` floats each, with zeros behind the pixels.
 template <int phases>
-struct RowCopy {
-    int64_t width, length, whole;  // columns of a phase in whole vectors
-    Lanes rest[phases];
-
+class RowCopy {
+  public:
     INLINE RowCopy(int64_t width, int64_t length)
-        : width(width), length(length), whole(width / (phases * kLanes) * kLanes) {
-        for (int j = 0; j < phases; ++j) rest[j] = lanes_between(0, width - phases * whole - j * kLanes);
+        : width(width), length(length), vectors((width + phases * kLanes - 1) / (phases * kLanes)) {
+        for (int j = 0; j < phases; ++j)
+            last[j] = lanes_between(0, width - phases * (vectors - 1) * kLanes - j * kLanes);
     }
 
-    INLINE void put(const Vec (&in)[phases], float* out) const {
+    // out[h][u % phases][u / phases] = in[h][u], h < count
+    template <class T>
+    INLINE void operator()(const T* in, int64_t count, float* out, float* line) const {
+        if constexpr (std::is_same_v<T, float>)
+            if (length == vectors * kLanes) {
+                if (vectors == 1) return short_rows<1>(in, count, out);
+                if (vectors == 2) return short_rows<2>(in, count, out);
+                if (vectors == 4) return short_rows<4>(in, count, out);
+            }
+        for (int64_t h = 0; h < count; ++h, in += width) {
+            const float* row = as_floats(in, width, line);
+            for (int64_t t = 1; t < vectors; ++t, row += phases * kLanes, out += kLanes) put(pieces(row), out);
+            put(pieces(row, last), out);
+            out -= (vectors - 1) * kLanes;
+            for (int j = 0; j < phases; ++j, out += length)
+                if (vectors * kLanes < length) zeros(out, vectors * kLanes, length);
+        }
+    }
+
+  private:
+    struct Pieces {
+        Vec of[phases];
+    };
+
+    INLINE Pieces pieces(const float* row) const {
+        Pieces in;
+        for (int j = 0; j < phases; ++j) in.of[j] = load(row + j * kLanes);
+        return in;
+    }
+    INLINE Pieces pieces(const float* row, const Lanes* lanes) const {
+        Pieces in;
+        for (int j = 0; j < phases; ++j) in.of[j] = load(row + j * kLanes, lanes[j]);
+        return in;
+    }
+
+    INLINE void put(const Pieces& in, float* out) const {
         if constexpr (phases == 1) {
-            store(out, in[0]);
+            store(out, in.of[0]);
         } else {
             static_assert(phases == 2, "other strides are copied one by one");
             Vec even, odd;
-            deal_two(in[0], in[1], even, odd);
+            deal_two(in.of[0], in.of[1], even, odd);
             store(out, even);
             store(out + length, odd);
         }
     }
 
-    // out[u % phases][u / phases] = row[u]
-    INLINE void operator()(const float* row, float* out) const {
-        Vec in[phases];
-        int64_t t = 0;
-        for (; t < whole; t += kLanes) {
-            for (int j = 0; j < phases; ++j) in[j] = load(row + phases * t + j * kLanes);
-            put(in, out + t);
+    // Where a loop over a few vectors would cost as much as they do.
+    template <int count>
+    INLINE void short_rows(const float* in, int64_t rows, float* out) const {
+        for (int64_t h = 0; h < rows; ++h, in += width, out += phases * count * kLanes) {
+            for (int t = 0; t < count - 1; ++t) put(pieces(in + phases * t * kLanes), out + t * kLanes);
+            put(pieces(in + phases * (count - 1) * kLanes, last), out + (count - 1) * kLanes);
         }
-        if (phases * t < width) {
-            for (int j = 0; j < phases; ++j) in[j] = load(row + phases * t + j * kLanes, rest[j]);
-            put(in, out + t);
-            t += kLanes;
-        }
-        if (t < length)
-            for (int j = 0; j < phases; ++j) zeros(out + j * length, t, length);
     }
-};
 
-// `count` rows of `width` values, copied to rows that are `pitch` floats apart.
-template <int phases, class T>
-INLINE void copy_rows(const RowCopy<phases>& row, const T* in, int64_t count, float* out, int64_t pitch, float* line) {
-    for (int64_t h = 0; h < count; ++h, in += row.width, out += pitch) row(as_floats(in, row.width, line), out);
-}
+    int64_t width, length, vectors;
+    Lanes last[phases];
+};
 
 // The copy of what the result rows from `first` on read from `count` source planes.
 template <class T>
@@ -104,9 +127,9 @@ INLINE void copy_sources(const DepthwiseJob& job, const T* in, int64_t count, in
         zeros(out, 0, begin * pitch);
         zeros(out, end * pitch, rows * pitch);
         if (phases == 1) {
-            copy_rows(row, in, end - begin, to, pitch, line);
+            row(in, end - begin, to, line);
         } else if (phases == 2) {
-            copy_rows(dealt, in, end - begin, to, pitch, line);
+            dealt(in, end - begin, to, line);
         } else {
             zeros(out, begin * pitch, end * pitch);
             for (int64_t h = 0; h < end - begin; ++h, to += pitch)

@@ -123,7 +123,7 @@ void gradient_of(const DepthwiseJob& shared, int64_t channel, int64_t begin, int
                 for (int64_t j = 0; j < job.results; ++j) {
                     const T* dy = static_cast<const T*>(job.y) + ((plane * job.results + j) * P + first) * Q;
                     float* out = gradients + (n * job.results + j) * layout.gradient_plane;
-                    copy_rows(dy_row, dy, count, out, layout.columns, line);
+                    dy_row(dy, count, out, line);
                     zeros(out, count * layout.columns, rows * layout.columns);
                 }
             }
