@@ -128,8 +128,8 @@ void unit_of(const DepthwiseJob& shared, int64_t unit, float* scratch) {
                     }
                 if (!layout.staged) continue;
                 const int64_t lines = least(here * job.stride_h, job.H - (first + p) * job.stride_h);
-                for (int64_t h = 0; h < lines; ++h, to += width) {
-                    const float* from = staged + (h / job.stride_h * job.phases_h + h % job.stride_h) * row;
+                const float* from = staged;
+                for (int64_t h = 0; h < lines; ++h, from += row, to += width) {
                     if (phases == 1)
                         copy<kLanes>(to, from, width);
                     else if (phases == 2)
