@@ -54,6 +54,17 @@ INLINE void end_of_stores() {
 #endif
 }
 
+// v, in a register from here on: what is used many times is otherwise loaded as often, and stores of zeros become
+// calls.
+INLINE Vec keep(Vec v) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));
+#elif defined(__AVX2__)
+    asm("" : "+x"(v));
+#endif
+    return v;
+}
+
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
