@@ -11,7 +11,7 @@ import numpy as np
 
 METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
-    "arange argmax ascontiguousarray broadcast_to clip concatenate max min ones ones_like stack where".split()
+    "arange argmax ascontiguousarray broadcast_to clip concatenate max min ones ones_like pad stack where".split()
     + "zeros zeros_like".split()
 )
 
