@@ -54,8 +54,8 @@ class Prelu(Function):
         return gx, unbroadcast(products, slope.shape)
 
 
-class Gelu(Function):
-    """Also what else has a native function that takes one ``option`` and gives the value and its slope."""
+class WithSlope(Function):
+    """What has a native function, of the name of the class, that takes one ``option`` and gives value and slope."""
 
     def forward(self, x):
         xp = array_module(x)
@@ -71,8 +71,12 @@ class Gelu(Function):
         return gy * slope
 
 
-class Elu(Gelu):
-    pass
+class Elu(WithSlope):
+    """option: alpha."""
+
+
+class Gelu(WithSlope):
+    """option: whether by tanh."""
 
 
 class Sigmoid(Function):
