@@ -24,7 +24,7 @@ from gpucnn.models import MODELS
 AUGMENT = (RandomCrop(padding=4), RandomFlip())
 READY = 3  # first steps of a turn, not counted: their batches were made while it was another one's turn
 TURN = READY + 7  # steps of one source before it is the next one's turn
-WORKERS = (0, 1, 2)
+WORKERS = (1, 2)
 
 
 def rate(images, work, seconds=1.0):
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("cifar", type=Path, help="folder of CIFAR-10")
     parser.add_argument("--model", default="cifar-resnet-20", choices=MODELS)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=42, help="counted steps of each source")
+    parser.add_argument("--steps", type=int, default=21, help="counted steps of each source")
     parser.add_argument("--out", help="append one JSON line to this file")
     options = parser.parse_args()
     encoded = cifar10(options.cifar)[1]
