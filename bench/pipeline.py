@@ -2,9 +2,9 @@
 
 CIFAR is a folder of CIFAR-10 in either form. Printed are the images a second of each stage on one thread (read from
 a packed file, decode, augment, make whole batches) and then, for each source and number of workers, the share of the
-time of training steps that is spent waiting for data, and how long a step takes beside one that is fed the same batch
-over and over: workers take time of the CPU that the step also wants. The sources take turns; a share is the median of
-those of the turns, and their range says how noisy the machine was.
+time of training steps that is spent waiting for data, and the CPU time of a step and its batch beside that of a step
+which is fed the same batch over and over: workers take time of the CPU that the step also wants. The sources take
+turns; shares and times are medians of those of the turns, and the range of a share says how noisy the machine was.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def training_step(name):
 
 
 def waiting(step, sources, steps):
-    """{source: seconds (turns, counted steps, 2), waited and of the step itself}; the sources take turns."""
+    """{source: seconds (turns, counted steps, 3): waited, of the step itself, of the CPU on all threads}."""
     times = {name: [] for name in sources}
     for batches in sources.values():
         step(*next(batches))
@@ -91,27 +91,28 @@ def waiting(step, sources, steps):
         for name, batches in sources.items():
             turn = []
             for _ in range(TURN):
-                start = time.perf_counter()
+                start, cpu_start = time.perf_counter(), time.process_time()
                 batch = next(batches)
                 ready = time.perf_counter()
                 step(*batch)
-                turn.append((ready - start, time.perf_counter() - ready))
+                turn.append((ready - start, time.perf_counter() - ready, time.process_time() - cpu_start))
             times[name].append(turn[READY:])
     return {name: np.array(turns) for name, turns in times.items()}
 
 
 def summary(times):
-    """{source: median and range over the turns of the share spent waiting, ms of a step with its batch, and that
-    beside a step on the same batch}."""
+    """{source: medians over the turns, of the share spent waiting with its range, of ms and CPU ms of a step with its
+    batch, and the latter beside those of a step on the first source, the same batch}."""
     results = {}
     for name, turns in times.items():
-        shares = turns[:, :, 0].sum(axis=1) / turns.sum(axis=(1, 2))
-        ms = 1e3 * float(np.median(turns.sum(axis=2)))
+        waited, stepped, busy = turns.mean(axis=1).T  # seconds a step, of each turn
+        shares, cpu_ms = waited / (waited + stepped), 1e3 * float(np.median(busy))
         results[name] = {
             "waiting": float(np.median(shares)),
             "waiting_range": [float(shares.min()), float(shares.max())],
-            "ms": ms,
-            "beside": ms / next(iter(results.values()))["ms"] if results else 1.0,
+            "ms": 1e3 * float(np.median(waited + stepped)),
+            "cpu_ms": cpu_ms,
+            "beside": cpu_ms / next(iter(results.values()))["cpu_ms"] if results else 1.0,
         }
     return results
 
@@ -142,7 +143,8 @@ def main():
         low, high = row["waiting_range"]
         print(
             f"{name:18} waits {100 * row['waiting']:5.2f} % of the time ({100 * low:.2f} to {100 * high:.2f} %); "
-            f"a step and its batch take {row['ms']:.1f} ms, {row['beside']:.2f} of a step on the same batch"
+            f"a step and its batch take {row['ms']:.0f} ms, of the CPUs {row['cpu_ms']:.0f} ms: {row['beside']:.2f} of "
+            "a step on the same batch"
         )
     if options.out:
         record = {

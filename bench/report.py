@@ -110,7 +110,7 @@ def pipeline_table(found):
             f"Waiting for augmented batches of {r['batch']} while {r['model']} trains ({r['device']}, {r['threads']}"
             f" threads; medians of {r['turns']} turns, and their range; `python -m bench.pipeline`):",
             "",
-            "| images, worker threads | share of the time waiting | step and batch, beside a step on one batch |",
+            "| images, workers | time spent waiting | CPU time of step and batch, beside a step on the same batch |",
             "|---|---|---|",
         ]
         for name, row in r["training"].items():
