@@ -84,8 +84,8 @@ def curve_table(found):
     for r in found:
         lines += [
             f"The loss of ResNet-20 on CIFAR-10 (JPEG), from the same weights and batches as PyTorch {r['torch']}, is"
-            f" {'' if r['within'] else 'not '}within the noise: what PyTorch differs by from itself where every initial"
-            " weight is rounded once or the memory layout is another (root mean squares;"
+            f" {'' if r['within'] else 'not '}within the noise: what PyTorch differs by from itself in runs that"
+            f" differ in rounding alone ({', '.join(r['blocks'][0]['torch'])}; root mean squares;"
             f" batch {r['batch']}, {r['dtype']}, {r['device']}, {r['threads']} threads; `python -m bench.curve`):",
             "",
             "| steps | loss | gpucnn - PyTorch | PyTorch - PyTorch, least to largest |",
