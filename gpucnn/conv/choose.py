@@ -70,9 +70,10 @@ def candidates(kind, direction, shape, dtype):
 def rule(direction, shape, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
-    The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
-    channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay transforming the filters. For FFT
-    see _fft_pays. im2col reuses a GEMM as fast as the machine has; direct needs no memory at all.
+    The limits are read off measurements beside PyTorch on two AVX-512 cores. Winograd pays where both channels and
+    tiles are many: below 16 channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay
+    transforming the filters. For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm is that
+    GEMM on the images themselves; direct needs no memory at all.
     """
     best = ["fft"] if _fft_pays(direction, shape) else []
     # On one AVX-512 core im2col took 1.3 to 12 times as long as depthwise on the layers of bench's set depthwise, and
