@@ -70,10 +70,11 @@ def candidates(kind, direction, shape, dtype):
 def rule(kind, direction, shape, dtype, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
-    The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
-    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. On CUDA its
-    products are of float32 or TF32, which tensor cores outdo in 16 bits (the rates of NVIDIA's data sheets). For FFT
-    see _fft_pays. im2col reuses a GEMM as fast as the machine has; direct needs no memory at all.
+    The limits are read off measurements beside PyTorch on two AVX-512 cores. Winograd pays where both channels and
+    tiles are many: below 16 channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay
+    transforming the filters. On CUDA its products are of float32 or TF32, which tensor cores outdo in 16 bits (by the
+    rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm is
+    that GEMM on the images themselves; direct needs no memory at all.
     """
     best = ["fft"] if _fft_pays(direction, shape) else []
     # On one AVX-512 core im2col took 1.3 to 12 times as long as depthwise on the layers of bench's set depthwise, and
@@ -81,7 +82,7 @@ def rule(kind, direction, shape, dtype, rows):
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
         best.append("depthwise")
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
-    if min(shape.C, shape.K) >= 16 * shape.groups and not widened:
+    if min(shape.C, shape.K) >= (32 if direction == "wgrad" else 16) * shape.groups and not widened:
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 best.append(f"winograd{tile}")

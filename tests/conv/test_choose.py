@@ -17,7 +17,7 @@ from gpucnn import config
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, choose, find, plan, run
 from tests.cases import CASES, operands
 
-SHAPE = ConvShape(2, 32, 20, 21, 24, 3, 3, pad=(1, 1))
+SHAPE = ConvShape(2, 32, 20, 21, 32, 3, 3, pad=(1, 1))
 
 
 @pytest.fixture
