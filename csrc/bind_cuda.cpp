@@ -80,6 +80,13 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_im2col_dgrad", native(conv_im2col_dgrad));
     m.def("conv_im2col_wgrad", native(conv_im2col_wgrad));
     m.def("conv_im2col_workspace", native(conv_im2col_workspace));
+    m.def("conv_fft_tile", native(conv_fft_tile));
+    m.def("conv_fft_filters_bytes", native(conv_fft_filters_bytes));
+    m.def("conv_fft_filters", native(conv_fft_filters));
+    m.def("conv_fft_workspace", native(conv_fft_workspace));
+    m.def("conv_fft_fwd", native(conv_fft_fwd));
+    m.def("conv_fft_dgrad", native(conv_fft_dgrad));
+    m.def("conv_fft_wgrad", native(conv_fft_wgrad));
     m.def("conv_implicit_filters_bytes", native(conv_implicit_filters_bytes));
     m.def("conv_implicit_filters", native(conv_implicit_filters));
     m.def("conv_implicit_workspace", native(conv_implicit_workspace));

@@ -110,18 +110,18 @@ def _rows(device, direction):
         "direct": _row(device, direction, "direct", _any, error=2.0),
         "im2col": _row(device, direction, "im2col", _any, error=2.0),
     }
+    transforms = direction != "wgrad"
     if device == "cpu":
         rows["gemm"] = _row(device, direction, "gemm", _pointwise, error=2.0)
-        transforms = direction != "wgrad"
         errors = (1.0, 4.0) if transforms else (2.0, 10.0)
         for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
             rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
         rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
-        rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
         takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:
-            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=direction != "wgrad")
+            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
+    rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     return rows
 
 
