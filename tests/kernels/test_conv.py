@@ -72,6 +72,8 @@ def test_bias_and_relu(kernels, row, case, direction, dtype, with_bias, relu):
     wide = [array.astype(np.float64) for array in (x, w)]
     plain = convolve("fwd", shape, *wide)
     magnitude = convolve("fwd", shape, *map(np.abs, wide))
+    if ALGOS["cuda", "fwd"][row].bound == "plane":
+        magnitude = magnitude.max(axis=(2, 3), keepdims=True)
     offset = bias.astype(np.float64)[:, None, None] if with_bias else 0.0
     ref = plain + offset
     before = 2**24 * U_OUT[dtype.name] * np.abs(plain)  # in the units of the law, for factor 1 and one term
@@ -81,7 +83,7 @@ def test_bias_and_relu(kernels, row, case, direction, dtype, with_bias, relu):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", [row for row in ROWS if ALGOS["cuda", "fwd"][row].bound == "element"])
 def test_small_integers_are_exact(kernels, row, direction):
     shape = CASES["never_square"]
     rng = np.random.default_rng(1)
