@@ -54,6 +54,17 @@ void col2im_block(const ConvShape& shape, DType dtype, int images, int channel, 
            dx, stream);
 }
 
+// strides: of a, b and out, their rows, columns and groups.
+void product_of_spectra(int frequencies, int64_t rows, int64_t columns, int64_t depth, int64_t groups,
+                        const std::vector<int64_t>& strides, float* a, float* b, float* out, bool accumulate,
+                        cudaStream_t stream) {
+    const auto matrix = [&](float* data, int i) {
+        return SpectrumMatrix{data, strides.at(i), strides.at(i + 1), strides.at(i + 2)};
+    };
+    multiply_spectra(
+        {frequencies, rows, columns, depth, groups, matrix(a, 0), matrix(b, 3), matrix(out, 6), accumulate}, stream);
+}
+
 int runtime_version() {
     int version = 0;
     cudaRuntimeGetVersion(&version);
@@ -100,6 +111,13 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_depthwise_fwd", native(conv_depthwise_fwd));
     m.def("conv_depthwise_dgrad", native(conv_depthwise_dgrad));
     m.def("conv_depthwise_wgrad", native(conv_depthwise_wgrad));
+    m.def("conv_fft_tile", native(conv_fft_tile));
+    m.def("conv_fft_filters_bytes", native(conv_fft_filters_bytes));
+    m.def("conv_fft_filters", native(conv_fft_filters));
+    m.def("conv_fft_workspace", native(conv_fft_workspace));
+    m.def("conv_fft_fwd", native(conv_fft_fwd));
+    m.def("conv_fft_dgrad", native(conv_fft_dgrad));
+    m.def("conv_fft_wgrad", native(conv_fft_wgrad));
     m.def("conv_implicit_filters_bytes", native(conv_implicit_filters_bytes));
     m.def("conv_implicit_filters", native(conv_implicit_filters));
     m.def("conv_implicit_workspace", native(conv_implicit_workspace));
@@ -114,6 +132,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_split_wgrad", native(conv_implicit_split_wgrad));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
+    m.def("multiply_spectra", native(product_of_spectra));
     m.def("gemm", native(gemm));
     m.def("max_pool2d_fwd", native(max_pool2d_fwd));
     m.def("max_pool2d_bwd", native(max_pool2d_bwd));

@@ -12,6 +12,7 @@
 
 #include "conv_shape.h"
 #include "dtype.h"
+#include "fft_tiles.h"
 #include "optim_options.h"
 
 // A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
@@ -72,6 +73,12 @@ std::pair<int64_t, int64_t> conv_depthwise_workspace(const ConvShape& shape, DTy
 void conv_depthwise_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_depthwise_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* w, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_depthwise_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+
+// fft_tiles.cu: tiles first .. first + count of a batch of images, counted image by image; scale before bias (planes,)
+void gather_tiles(const TileGrid& grid, DType dtype, int64_t first, int64_t count, const void* images, float* tiles, cudaStream_t stream);
+void scatter_tiles(const TileGrid& grid, DType dtype, int64_t first, int64_t count, const float* tiles, float scale, const void* bias, bool relu, void* images, cudaStream_t stream);
+// fft_pointwise.cu: complex products of matrices of spectra; a depth of 0 gives zeros
+void multiply_spectra(const SpectrumProduct& product, cudaStream_t stream);
 
 // pool.cu: shape with K = groups = C; index (N,C,P,Q) holds h * W + w of the maximum, -1 for a window all in padding
 void max_pool2d_fwd(const ConvShape& shape, DType dtype, const void* x, void* y, int32_t* index, cudaStream_t stream);

@@ -54,3 +54,17 @@ void conv_winograd_wgrad(const ConvShape& shape, DType dtype, const void* x, con
                          int64_t workspace_bytes, cudaStream_t stream);
 template <int m>
 std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+
+// Convolution by FFT of tiles (conv_fft.cpp), of stride 1 and dilation 1; filters as conv_fft_filters writes them, at a
+// multiple of 16 bytes, take the place of w. conv_fft_tile: the tile's (height, width).
+std::pair<int, int> conv_fft_tile(const ConvShape& shape, DType dtype, const std::string& direction);
+int64_t conv_fft_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_fft_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w, void* filters,
+                      cudaStream_t stream);
+void conv_fft_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias, bool relu,
+                  void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_fft_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace,
+                    int64_t workspace_bytes, cudaStream_t stream);
+void conv_fft_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
+                    int64_t workspace_bytes, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape& shape, DType dtype, const std::string& direction);

@@ -120,8 +120,7 @@ def _rows(device, direction):
     for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
         rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
     rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
-    if device == "cpu":
-        rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
+    rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
         takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:

@@ -72,16 +72,16 @@ def rule(kind, direction, shape, dtype, rows):
 
     The limits are read off measurements beside PyTorch on two AVX-512 cores. Winograd pays where both channels and
     tiles are many: below 16 channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay
-    transforming the filters. On CUDA its products are of float32 or TF32, which tensor cores outdo in 16 bits (by the
-    rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm is
+    transforming the filters. On CUDA its products and those of spectra are of float32 or TF32, which tensor cores outdo
+    in 16 bits (by the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm is
     that GEMM on the images themselves; direct needs no memory at all.
     """
-    best = ["fft"] if _fft_pays(direction, shape) else []
+    widened = kind == "cuda" and dtype in ("float16", "bfloat16")
+    best = ["fft"] if _fft_pays(direction, shape) and not widened else []
     # On one AVX-512 core im2col took 1.3 to 12 times as long as depthwise on the layers of bench's set depthwise, and
     # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
         best.append("depthwise")
-    widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     if min(shape.C, shape.K) >= (32 if direction == "wgrad" else 16) * shape.groups and not widened:
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
@@ -94,7 +94,7 @@ def _fft_pays(direction, shape):
     """Whether the products that the spectra save repay the transforms.
 
     The limits are where one thread of AVX-512 was about as fast as PyTorch's better layout, on 80 layers like those of
-    bench's set large.
+    bench's set large. On CUDA they are not measured; the ratio of arithmetic to memory traffic, which decides, is alike.
     """
     C, K, taps = shape.C // shape.groups, shape.K // shape.groups, shape.R * shape.S
     # A filter is transformed once for all its products; and one that is narrow saves little along its short side.
@@ -134,6 +134,4 @@ def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
         times = find.measure(kind, direction, shape, dtype, able.values(), time)
     else:
         times = find.remembered(kind, direction, shape, dtype, able.values())
-    return able[
-        min(times, key=times.get) if times else next(n for n in rule(kind, direction, shape, dtype, list(able)))
-    ]
+    return able[min(times, key=times.get) if times else rule(kind, direction, shape, dtype, list(able))[0]]

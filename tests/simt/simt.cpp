@@ -332,6 +332,11 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+    *status = reinterpret_cast<uintptr_t>(stream) == 1 ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t) {
     std::memset(address, value, bytes);
     return cudaSuccess;

@@ -9,6 +9,7 @@ from tests.kernels import (
     test_conv,
     test_cross_entropy,
     test_depthwise,
+    test_fft,
     test_gemm,
     test_im2col,
     test_implicit,
@@ -95,6 +96,20 @@ def depthwise(name, direction):
 
 def cut_conv(row, case, direction):
     return lambda kernels: test_conv.test_any_workspace(kernels, row, case, direction, FLOAT32)
+
+
+def fft(shape, direction):
+    return lambda kernels: test_fft.test_borders_of_tiles(kernels, direction, test_fft.SHAPES[shape])
+
+
+def spectra(kernels):
+    for seed in range(5):
+        kernels.seed(seed)
+        test_fft.test_products_of_spectra(kernels, 35, 20, 10, False)  # a last stage in the place of the first
+
+
+def chunks_of_tiles(kernels):
+    test_fft.test_any_workspace(kernels, "wgrad", "tiles", "float32")
 
 
 def long_gemm(kernels):
@@ -231,6 +246,43 @@ MUTANTS = {
     "sums of split products that stay in tensor cores": (
         *("kernels/implicit_gemm.cuh", "product(0, 0, partial, 0);", "product(0, 0, sums_, j);"),
         long_split,
+    ),
+    "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
+    "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),
+    "flipped filters not shifted": ("kernels/fft_tiles.cu", " + axis.shift;", ";", fft("groups", "dgrad")),
+    "tiles down and across swapped": (
+        *("kernels/fft_tiles.cu", "tile / across % down * g.h.apart", "tile % across * g.h.apart"),
+        fft("across", "wgrad"),
+    ),
+    "an imaginary part of the wrong sign": (
+        *("kernels/fft_pointwise.cu", "sums[i][j].x -=", "sums[i][j].x +="),
+        spectra,
+    ),
+    "spectra not waited for": (
+        *("kernels/fft_pointwise.cu", "wait<Tile::kStages - 2>", "wait<Tile::kStages - 1>"),
+        spectra,
+    ),
+    "spectra read before all threads have brought them": (
+        *("kernels/fft_pointwise.cu", "            __syncthreads();  // this", "            // this"),
+        spectra,
+    ),
+    "spectra overwritten before all threads have read them": (
+        *("kernels/fft_pointwise.cu", "        __syncthreads();  // before", "        // before"),
+        spectra,
+    ),
+    "frequencies beyond the spectrum": (
+        *("kernels/fft_pointwise.cu", "if (frequency >= p.frequencies) continue;", ""),
+        spectra,
+    ),
+    "a sum over chunks of tiles lost": ("csrc/cuda/conv_fft.cpp", "first > 0}", "false}", chunks_of_tiles),
+    "a border of the filter's size forgotten": (
+        *("csrc/cuda/fft_tiling.cpp", "n - a.taps + 1", "n - a.taps + 2"),
+        fft("tiles", "fwd"),
+    ),
+    "padding of the other axis": ("csrc/cuda/fft_tiling.cpp", "s.S, s.pad_w}", "s.S, s.pad_h}", fft("tiles", "fwd")),
+    "no stream set": (
+        *("csrc/handles.cpp", 'check_cufft(cufftSetStream(plan_->handle, stream), "cufftSetStream", key);', ""),
+        fft("groups", "fwd"),
     ),
 }
 

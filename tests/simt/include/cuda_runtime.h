@@ -31,6 +31,9 @@ inline unsigned mask_or_all(unsigned mask = 0xffffffffu) { return mask; }
 
 using std::isnan;
 
+struct alignas(8) float2 {
+    float x, y;
+};
 struct alignas(16) float4 {
     float x, y, z, w;
 };
@@ -62,4 +65,6 @@ const char* cudaGetErrorString(cudaError_t status);
 cudaError_t cudaGetLastError();  // and forgets it
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaRuntimeGetVersion(int* version);
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);  // address 1 stands for one
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t stream);
