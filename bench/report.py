@@ -47,6 +47,8 @@ def table(found):
             "",
         ]
     lines += layer_table([r for r in latest.values() if r["bench"] == "conv"])
+    lines += curve_table([r for r in latest.values() if r["bench"] == "curve"])
+    lines += pipeline_table([r for r in latest.values() if r["bench"] == "pipeline"])
     return lines + accuracy_table([r for r in latest.values() if r["bench"] == "accuracy"])
 
 
@@ -74,6 +76,51 @@ def layer_table(found):
             ratios = " | ".join("not measured" if v is None else f"{v:.2f}" for v in found_speed)
             lines.append(f"| {r['layer']} | {N}x{C}x{H}x{W} | {K}, {R}x{S} | {ratios} |")
     return [*lines, ""]
+
+
+def curve_table(found):
+    """One line a block of steps: the loss, and how far gpucnn and PyTorch's own other runs are from PyTorch's."""
+    lines = []
+    for r in found:
+        lines += [
+            f"The loss of ResNet-20 on CIFAR-10 (JPEG), from the same weights and batches as PyTorch {r['torch']}, is"
+            f" {'' if r['within'] else 'not '}within the noise: what PyTorch differs by from itself in runs that"
+            f" differ in rounding alone ({', '.join(r['blocks'][0]['torch'])}; root mean squares;"
+            f" batch {r['batch']}, {r['dtype']}, {r['device']}, {r['threads']} threads; `python -m bench.curve`):",
+            "",
+            "| steps | loss | gpucnn - PyTorch | PyTorch - PyTorch, least to largest |",
+            "|---|---|---|---|",
+        ]
+        for block in r["blocks"]:
+            first, last = block["steps"]
+            steps = f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"
+            noise = block["torch"].values()
+            lines.append(
+                f"| {steps} | {block['loss']:.3f} | {block['gpucnn']:.1e} | {min(noise):.1e} to {max(noise):.1e} |"
+            )
+        lines.append("")
+    return lines
+
+
+def pipeline_table(found):
+    """One line a source of batches: the share of the time spent waiting for it, and what the workers cost the step."""
+    lines = []
+    for r in found:
+        lines += [
+            f"Waiting for augmented batches of {r['batch']} while {r['model']} trains ({r['device']}, {r['threads']}"
+            f" threads; medians of {r['turns']} turns, and their range; `gpucnn bench pipeline`):",
+            "",
+            "| images, workers | time spent waiting | CPU time of step and batch, beside a step on the same batch |",
+            "|---|---|---|",
+        ]
+        for name, row in r["training"].items():
+            low, high = row["waiting_range"]
+            lines.append(
+                f"| {name} | {100 * row['waiting']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+                f" | {row['beside']:.2f} |"
+            )
+        lines.append("")
+    return lines
 
 
 def accuracy_table(found):

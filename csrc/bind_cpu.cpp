@@ -72,6 +72,9 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("batch_norm_fwd", with_stream(batch_norm_fwd), nogil());
     m.def("batch_norm_bwd", with_stream(batch_norm_bwd), nogil());
     m.def("gelu", with_stream(gelu), nogil());
+    m.def("elu", with_stream(elu), nogil());
+    m.def("leaky_relu_fwd", with_stream(leaky_relu_fwd), nogil());
+    m.def("leaky_relu_bwd", with_stream(leaky_relu_bwd), nogil());
     m.def("sgd_step", with_stream(sgd_step), nogil());
     m.def("adam_step", with_stream(adam_step), nogil());
 }

@@ -106,6 +106,9 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("batch_norm_fwd", native(batch_norm_fwd));
     m.def("batch_norm_bwd", native(batch_norm_bwd));
     m.def("gelu", native(gelu));
+    m.def("elu", native(elu));
+    m.def("leaky_relu_fwd", native(leaky_relu_fwd));
+    m.def("leaky_relu_bwd", native(leaky_relu_bwd));
     m.def("sgd_step", native(sgd_step));
     m.def("adam_step", native(adam_step));
     m.def("cast_from_float32", native(cast_from_float32));

@@ -66,6 +66,11 @@ void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW
 
 // gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
 void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);
+// elu.cu: y = elu(x) and its slope there; slope may be null
+void elu(DType dtype, double alpha, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);
+// leaky_relu.cu: y = x where x > 0, else slope x; ReLU with slope 0; positive (count,): where x > 0; may be null in fwd
+void leaky_relu_fwd(DType dtype, double slope, int64_t count, const void* x, void* y, uint8_t* positive, cudaStream_t stream);
+void leaky_relu_bwd(DType dtype, double slope, int64_t count, const void* dy, const uint8_t* positive, void* dx, cudaStream_t stream);
 
 // elementwise.cu: out <- in, rounded once
 void cast_from_float32(DType dtype, int64_t count, const float* in, void* out, cudaStream_t stream);

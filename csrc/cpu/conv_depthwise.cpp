@@ -1,6 +1,7 @@
-// Depthwise convolutions (C / groups = 1): says which pixels each tap reads, cuts planes into bands that stay in L1
-// where they are copied, and runs simd/depthwise*.cpp on the threads.
+// Depthwise convolutions (C / groups = 1): says which pixels each tap reads, cuts planes into bands and groups whose
+// padded copies stay in L1, and runs simd/depthwise*.cpp on the threads.
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,9 +13,8 @@
 
 namespace {
 
-constexpr int64_t kCached = 8192;       // floats of a band that leave room in L1 for results
-constexpr int64_t kWork = 1 << 18;      // multiply-adds that make a unit worth its start
-constexpr int64_t kGradientUnits = 64;  // of wgrad, where images allow
+constexpr int64_t kCached = 6144;  // floats of a copy that leave room in L1 for what is copied, and for results
+constexpr int64_t kUnits = 64;     // at least, where there are as many planes
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t count, int64_t step) { return ceil_div(count, step) * step; }
@@ -34,12 +34,21 @@ std::vector<Shift> shifts_of(int phase, int taps, int pad, int stride, int dil) 
     return found;
 }
 
+// Taps below each other and the pixel that the first one reads for the result (0, 0), which may lie outside.
+struct Run {
+    int source;         // plane among the sources
+    int row, column;    // the column: in its phase
+    int phase;          // of the columns
+    int first, length;  // taps
+};
+
 struct Plan {
     DepthwiseJob job{};
     bool wgrad;
     int threads, slices = 1;
-    std::vector<int> order;
-    std::vector<std::vector<DepthwiseRun>> runs;  // by phase
+    int apart, tap_step;                 // taps of a run: rows of the filter and taps from one to the next
+    std::vector<std::vector<Run>> runs;  // by phase
+    std::vector<std::vector<DepthwiseRun>> offsets;
     std::vector<DepthwiseRuns> phases;
 
     Plan(const ConvShape& s, DType dtype, const std::string& direction) : wgrad(direction == "wgrad") {
@@ -56,29 +65,15 @@ struct Plan {
         job.taps = s.R * s.S;
         job.phases_h = job.phases_w = job.stride_h = job.stride_w = 1;
         job.row_step = job.phases = 1;
+        apart = s.stride_h % s.dil_h ? s.R : s.stride_h / s.dil_h;  // R where none are a row step apart
+        tap_step = apart * s.S;
         if (direction == "dgrad")
             plan_dgrad(s);
         else
             plan_fwd(s);
-        job.above = s.H + s.P, job.below = -job.above;  // beyond all rows, where no tap reads any
-        for (auto& phase : runs) {
-            DepthwiseRuns& made = phases.emplace_back(DepthwiseRuns{});
-            std::stable_sort(phase.begin(), phase.end(), [](auto& a, auto& b) { return a.length > b.length; });
-            made.runs = phase.data();
-            for (const DepthwiseRun& run : phase) {
-                for (int n = 1; n <= run.length; ++n) ++made.end[n];
-                job.above = std::min(job.above, run.row);
-                job.below = std::max(job.below, run.row + (run.length - 1) * job.row_step);
-            }
-        }
-        order.resize(job.taps);  // a plane narrower than the stride lacks phases, and so the taps that only they meet
-        job.runs = phases.data();
-        job.order = order.data();
-        cut();
-        const int64_t work = int64_t(job.band) * job.Q * job.taps * job.results;
-        job.planes_of_unit = std::clamp<int64_t>(kWork / work, 1, job.channels);
+        lay_out();
         threads = threads_for((s.x_size() + s.y_size()) / 8 + s.y_size() * s.R * s.S / 32);
-        if (wgrad) slices = int(std::clamp<int64_t>(kGradientUnits / s.C, 1, std::max(s.N, 1)));
+        if (wgrad) slices = int(std::clamp<int64_t>(kUnits / s.C, 1, std::max(s.N, 1)));
     }
     Plan(const Plan&) = delete;  // the job points into it
 
@@ -88,14 +83,11 @@ struct Plan {
         job.row_step = s.stride_h, job.phases = s.stride_w;
         job.H = job.P = s.P, job.W = job.Q = s.Q;
         auto& phase = runs.emplace_back();
-        const int apart = taps_apart(s);
         for (int t = 0; t < s.S; ++t)
-            for (int r0 = 0; r0 < std::min(apart, s.R); ++r0) {
+            for (int r = 0; r < std::min(apart, s.R); ++r) {
                 const int64_t u = int64_t(t) * s.dil_w - s.pad_w, column = floor_div(u, s.stride_w);
-                std::vector<int> taps;
-                for (int r = r0; r < s.R; r += apart) taps.push_back(r * s.S + t);
-                add_taps(phase, 0, int(int64_t(r0) * s.dil_h - s.pad_h), int(column), int(u - column * s.stride_w),
-                         taps);
+                add_taps(phase, {0, int(int64_t(r) * s.dil_h - s.pad_h), int(column), int(u - column * s.stride_w),
+                                 r * s.S + t, int(ceil_div(s.R - r, apart))});
             }
     }
 
@@ -107,46 +99,73 @@ struct Plan {
         job.stride_h = s.stride_h, job.stride_w = s.stride_w;
         job.phases_h = std::min(s.stride_h, s.H), job.phases_w = std::min(s.stride_w, s.W);
         job.P = int(ceil_div(s.H, s.stride_h)), job.Q = int(ceil_div(s.W, s.stride_w));
-        const int apart = taps_apart(s);
+        tap_step = -tap_step;  // a lower row of dy meets a higher tap
         for (int a = 0; a < job.phases_h; ++a)
             for (int b = 0; b < job.phases_w; ++b) {
                 auto& phase = runs.emplace_back();
                 const auto rows = shifts_of(a, s.R, s.pad_h, s.stride_h, s.dil_h);
                 for (int j = 0; j < job.sources; ++j)
                     for (const Shift& column : shifts_of(b, s.S, s.pad_w, s.stride_w, s.dil_w))
-                        for (size_t i = 0; i < rows.size();) {
-                            const int row = rows[i].shift;
-                            std::vector<int> taps;
-                            do taps.push_back((j * s.R + rows[i].tap) * s.S + column.tap);
-                            while (++i < rows.size() && rows[i].tap + apart == rows[i - 1].tap);
-                            add_taps(phase, j, row, column.shift, 0, taps);
+                        for (size_t i = 0, begin = 0; i < rows.size(); begin = i) {
+                            while (++i < rows.size() && rows[i].tap + apart == rows[i - 1].tap) continue;
+                            add_taps(phase, {j, rows[begin].shift, column.shift, 0,
+                                             (j * s.R + rows[begin].tap) * s.S + column.tap, int(i - begin)});
                         }
             }
     }
 
-    // Taps of a column that are a row step apart; R where none are.
-    static int taps_apart(const ConvShape& s) { return s.stride_h % s.dil_h ? s.R : s.stride_h / s.dil_h; }
-
-    void add_taps(std::vector<DepthwiseRun>& phase, int source, int row, int column, int column_phase,
-                  const std::vector<int>& taps) {
-        const int count = int(taps.size()), first = int(order.size());
-        for (int i = 0; i < count; i += kLongestRun)
-            phase.push_back(
-                {source, row + i * job.row_step, column, column_phase, first + i, std::min(kLongestRun, count - i)});
-        order.insert(order.end(), taps.begin(), taps.end());
+    void add_taps(std::vector<Run>& phase, Run run) {
+        for (int left = run.length; left > 0; left -= kLongestRun) {
+            run.length = std::min(left, kLongestRun);
+            phase.push_back(run);
+            run.row += run.length * job.row_step;
+            run.first += run.length * tap_step;
+        }
     }
 
-    // Blocks, and bands: rows that are copied stay in L1; others are cut so that threads can share a plane.
-    void cut() {
+    // The copy: its rows and columns, bands and groups that stay in L1, and where in it each run begins.
+    void lay_out() {
+        const int lanes = simd().lanes;
+        int above = std::numeric_limits<int>::max(), below = std::numeric_limits<int>::min(), left = 0, right = 0;
+        for (const auto& phase : runs)
+            for (const Run& run : phase) {
+                above = std::min(above, run.row);
+                below = std::max(below, run.row + (run.length - 1) * job.row_step);
+                left = std::min(left, run.column);
+                right = std::max(right, run.column);
+            }
+        if (above > below) above = below = 0;  // no tap meets a pixel
+        job.above = above;
+        job.lead = round_up(-left, lanes);
+        job.segment =
+            round_up(std::max<int64_t>(ceil_div(job.width, job.phases) - left, int64_t(job.Q) + right), lanes);
+
         job.block = round_up(job.P, 7) < round_up(job.P, 8) ? 7 : 8;
-        const int64_t of_row = int64_t(job.row_step) * job.width * job.sources + (wgrad ? job.Q : 0);
+        if (wgrad && lanes < 16) job.block = 4;                                  // fewer registers
+        const int64_t of_dy = wgrad ? job.results * round_up(job.Q, lanes) : 0;  // floats of a row
+        const int64_t of_row = job.row_step * job.pitch() * job.sources + of_dy;
         // Bands share below - above rows of the source, so they are longer than that.
-        const int64_t shared = std::max(0, job.below - job.above) / job.row_step;
-        const int64_t least = std::max<int64_t>(1, 2 * shared);
-        job.band = job.P;
-        if (job.phases > 1 || size_of(job.dtype) < 4) job.band = std::max(kCached / of_row - shared, least);
-        const int64_t bands = ceil_div(job.P, std::min(job.band, job.P));
+        const int64_t shared = (below - above) / job.row_step;
+        const int64_t bands = ceil_div(job.P, std::max<int64_t>({1, 2 * shared, kCached / of_row - shared}));
         job.band = int(round_up(ceil_div(job.P, bands), job.block));
+        job.rows = (job.band - 1) * int64_t(job.row_step) + below - above + 1;
+        // Of wgrad, images; enough groups to share out.
+        const int64_t planes = wgrad ? job.planes / job.channels : ceil_div(job.planes, kUnits);
+        job.group = std::clamp<int64_t>(kCached / (job.plane() + job.band * of_dy), 1, std::max<int64_t>(1, planes));
+
+        for (auto& phase : runs) {
+            std::stable_sort(phase.begin(), phase.end(), [](auto& a, auto& b) { return a.length > b.length; });
+            auto& placed = offsets.emplace_back();
+            DepthwiseRuns& made = phases.emplace_back(DepthwiseRuns{});
+            for (const Run& run : phase) {
+                const int64_t row = run.source * job.rows + run.row - above;
+                placed.push_back(
+                    {row * job.pitch() + run.phase * job.segment + run.column, run.first, tap_step, run.length});
+                for (int n = 1; n <= run.length; ++n) ++made.end[n];
+            }
+            made.runs = placed.data();  // stays where it is when `offsets` grows
+        }
+        job.runs = phases.data();
     }
 
     int64_t scratch() const {

@@ -96,6 +96,11 @@ void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Addr
 
 // y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
 void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);
+// y = elu(x) and its slope there; slope may be 0.
+void elu(DType, double alpha, int64_t count, Address x, Address y, Address slope);
+// y = x where x > 0, else slope x; ReLU with slope 0. positive (count,) bytes: where x > 0; may be 0 in fwd.
+void leaky_relu_fwd(DType, double slope, int64_t count, Address x, Address y, Address positive);
+void leaky_relu_bwd(DType, double slope, int64_t count, Address dy, Address positive, Address dx);
 
 // One step of an optimiser on tensors of `counts` elements each. value and state in Acc<T>; grad in grad_dtype, T or
 // Acc<T>; stored (T, the rounded value) and velocity may be 0. The numbers are those of optim_options.h.

@@ -72,12 +72,9 @@ MULTIVERSION void by_tanh(int64_t count, const T* x, T* y, T* slope) {
 }  // namespace
 
 void gelu(DType dtype, bool tanh, int64_t count, Address x, Address y, Address slope) {
-    constexpr int64_t kBlock = 4096;
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        const int threads = threads_for(count * 4);
-        parallel_for((count + kBlock - 1) / kBlock, threads, [&](int64_t block, int) {
-            const int64_t first = block * kBlock, size = std::min(kBlock, count - first);
+        parallel_blocks(count, 4 * count, [&](int64_t first, int64_t size) {
             (tanh ? by_tanh<T> : exact<T>)(size, reinterpret_cast<const T*>(x) + first, reinterpret_cast<T*>(y) + first,
                                            slope ? reinterpret_cast<T*>(slope) + first : nullptr);
         });

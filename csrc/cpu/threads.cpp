@@ -64,3 +64,9 @@ void parallel_for(int64_t units, int threads, const std::function<void(int64_t, 
     }
     if (failure) std::rethrow_exception(failure);
 }
+
+void parallel_blocks(int64_t count, int64_t operations, const std::function<void(int64_t first, int64_t size)>& work) {
+    constexpr int64_t kBlock = 4096;
+    parallel_for((count + kBlock - 1) / kBlock, threads_for(operations),
+                 [&](int64_t block, int) { work(block * kBlock, std::min(kBlock, count - block * kBlock)); });
+}

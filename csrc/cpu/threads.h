@@ -14,3 +14,6 @@ int threads_for(int64_t operations);
 // work(unit, thread) for every unit in [0, units), 0 <= thread < threads. Units go to whichever thread is free, so
 // what they compute must not depend on the thread. The first exception is thrown again in the calling thread.
 void parallel_for(int64_t units, int threads, const std::function<void(int64_t unit, int thread)>& work);
+
+// work(first, size) for blocks of a few thousand that cover [0, count), on threads_for(operations) threads.
+void parallel_blocks(int64_t count, int64_t operations, const std::function<void(int64_t first, int64_t size)>& work);

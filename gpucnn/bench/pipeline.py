@@ -2,8 +2,9 @@
 
 CIFAR is a folder of CIFAR-10 in either form. Printed are the images a second of each stage on one thread (read from
 a packed file, decode, augment, make whole batches) and then, for each source and number of workers, the share of the
-time of training steps that is spent waiting for data, and how long a step takes beside one that is fed the same batch
-over and over: workers take time of the CPU that the step also wants.
+time of training steps that is spent waiting for data, and the CPU time of a step and its batch beside that of a step
+which is fed the same batch over and over: workers take time of the CPU that the step also wants. The sources take
+turns; shares and times are medians of those of the turns, and the range of a share says how noisy the machine was.
 """
 
 import json
@@ -22,8 +23,9 @@ from .environment import cpu, source
 from .session import Parser
 
 AUGMENT = (RandomCrop(padding=4), RandomFlip())
-TURN = 10  # steps of one source before it is the next one's turn
-WORKERS = (0, 1, 2)
+READY = 3  # first steps of a turn, not counted: their batches were made while it was another one's turn
+TURN = READY + 7  # steps of one source before it is the next one's turn
+WORKERS = (1, 2)
 
 
 def rate(images, work, seconds=1.0):
@@ -82,19 +84,38 @@ def training_step(name):
 
 
 def waiting(step, sources, steps):
-    """{source: (seconds waited, seconds of the step) of each step}; the sources take turns."""
+    """{source: seconds (turns, counted steps, 3): waited, of the step itself, of the CPU on all threads}."""
     times = {name: [] for name in sources}
     for batches in sources.values():
         step(*next(batches))
-    for _ in range(-(-steps // TURN)):
+    for _ in range(-(-steps // (TURN - READY))):
         for name, batches in sources.items():
+            turn = []
             for _ in range(TURN):
-                start = time.perf_counter()
+                start, cpu_start = time.perf_counter(), time.process_time()
                 batch = next(batches)
                 ready = time.perf_counter()
                 step(*batch)
-                times[name].append((ready - start, time.perf_counter() - ready))
-    return times
+                turn.append((ready - start, time.perf_counter() - ready, time.process_time() - cpu_start))
+            times[name].append(turn[READY:])
+    return {name: np.array(turns) for name, turns in times.items()}
+
+
+def summary(times):
+    """{source: medians over the turns, of the share spent waiting with its range, of ms and CPU ms of a step with its
+    batch, and the latter beside those of a step on the first source, the same batch}."""
+    results = {}
+    for name, turns in times.items():
+        waited, stepped, busy = turns.mean(axis=1).T  # seconds a step, of each turn
+        shares, cpu_ms = waited / (waited + stepped), 1e3 * float(np.median(busy))
+        results[name] = {
+            "waiting": float(np.median(shares)),
+            "waiting_range": [float(shares.min()), float(shares.max())],
+            "ms": 1e3 * float(np.median(waited + stepped)),
+            "cpu_ms": cpu_ms,
+            "beside": cpu_ms / next(iter(results.values()))["cpu_ms"] if results else 1.0,
+        }
+    return results
 
 
 def main(argv):
@@ -103,7 +124,7 @@ def main(argv):
     parser.add_argument("cifar", type=Path, help="folder of CIFAR-10")
     parser.add_argument("--model", default="cifar-resnet-20", choices=MODELS)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=21, help="counted steps of each source")
     parser.add_argument("--out", help="append one JSON line to this file")
     options = parser.parse_args(argv)
     if options.out:
@@ -123,14 +144,13 @@ def main(argv):
             for workers in WORKERS:
                 sources[f"{name}, {workers} workers"] = endless(data, options.batch, workers)
         times = waiting(training_step(options.model), sources, options.steps)
-    results = {}
-    for name, pairs in times.items():
-        waited, stepped = np.transpose(pairs)
-        results[name] = {"waiting": waited.sum() / (waited + stepped).sum(), "ms": 1e3 * np.median(waited + stepped)}
-        beside = results[name]["ms"] / results["same batch"]["ms"]
+    results = summary(times)
+    for name, row in results.items():
+        low, high = row["waiting_range"]
         print(
-            f"{name:18} waits {100 * results[name]['waiting']:5.2f} % of the time; a step and its batch take "
-            f"{results[name]['ms']:.1f} ms, {beside:.2f} of a step on the same batch"
+            f"{name:18} waits {100 * row['waiting']:5.2f} % of the time ({100 * low:.2f} to {100 * high:.2f} %); "
+            f"a step and its batch take {row['ms']:.0f} ms, of the CPUs {row['cpu_ms']:.0f} ms: {row['beside']:.2f} of "
+            "a step on the same batch"
         )
     if options.out:
         record = {
@@ -140,7 +160,7 @@ def main(argv):
             "dtype": "float32",
             "images_per_second": rates,
             "training": results,
-            "steps": len(pairs),
+            "turns": len(times["same batch"]),
             **cpu(),
             **source(),
         }

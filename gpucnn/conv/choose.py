@@ -71,7 +71,7 @@ def rule(direction, shape, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
     The limits are read off bench/results/conv_cpu.jsonl. Winograd pays where both channels and tiles are many: below 16
-    channels the transforms cost more than they save, and few tiles do not repay transforming the filters. For FFT
+    channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay transforming the filters. For FFT
     see _fft_pays. im2col reuses a GEMM as fast as the machine has; direct needs no memory at all.
     """
     best = ["fft"] if _fft_pays(direction, shape) else []
@@ -79,7 +79,7 @@ def rule(direction, shape, rows):
     # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
         best.append("depthwise")
-    if min(shape.C, shape.K) >= 16 * shape.groups:
+    if min(shape.C, shape.K) >= (32 if direction == "wgrad" else 16) * shape.groups:
         for tile, least in ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 best.append(f"winograd{tile}")

@@ -1,11 +1,17 @@
 """Sequences of layers, and layers that only pass on or reshape."""
 
+from itertools import zip_longest
+
 from .. import ops
+from .activation import ReLU
+from .conv import Conv2d
 from .module import Module
 
 
 class Sequential(Module):
     """Modules applied one after the other; named "0", "1", ... and reached by index.
+
+    A ``Conv2d`` and the ``ReLU`` behind it run as one operation, with the same results.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> net[0].weight.shape
@@ -19,8 +25,13 @@ class Sequential(Module):
             setattr(self, str(i), module)
 
     def forward(self, x):
-        for _, module in self.children():
-            x = module(x)
+        modules, fused = [module for _, module in self.children()], False
+        for module, after in zip_longest(modules, modules[1:]):
+            if fused:  # with the convolution before it
+                fused = False
+                continue
+            fused = type(module) is Conv2d and type(after) is ReLU
+            x = module(x, relu=True) if fused else module(x)
         return x
 
     def __len__(self):

@@ -39,8 +39,9 @@ class Conv2d(Module):
         self.weight = init.he_normal_(new_parameter(out_channels, in_channels // groups, r, s))
         self.bias = new_parameter(out_channels) if bias else None
 
-    def forward(self, x):
-        return ops.conv2d(x, self.weight, self.bias, **self.options)
+    def forward(self, x, relu=False):
+        """The convolution of x, and ReLU after it where ``relu``: ``Sequential`` asks for that."""
+        return ops.conv2d(x, self.weight, self.bias, relu=relu, **self.options)
 
     def extra(self):
         k, c, r, s = self.weight.shape

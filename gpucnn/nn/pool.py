@@ -27,11 +27,12 @@ class MaxPool2d(Module):
 class AvgPool2d(Module):
     """Mean of each window, ``gpucnn.avg_pool2d``; stride defaults to kernel_size."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
         self.options = {
             "kernel_size": kernel_size,
             "stride": stride,
             "padding": padding,
+            "ceil_mode": ceil_mode,
             "count_include_pad": count_include_pad,
         }
 

@@ -8,30 +8,34 @@ from ..tensor import as_tensor
 from .elementwise import _float, unbroadcast
 
 
-class Relu(Function):
+class LeakyRelu(Function):
+    """ReLU where the slope is 0."""
+
+    slope = 0.0
+
     def forward(self, x):
-        y = array_module(x).maximum(x, x.dtype.type(0))
+        xp = array_module(x)
+        y = xp.empty(x.shape, x.dtype)
+        positive = xp.empty(x.shape, bool) if self.needs[0] else 0  # a byte per element, not x; 0: not wanted
+        launch("leaky_relu_fwd", x.dtype.name, self.slope, x.size, xp.ascontiguousarray(x), y, positive)
         if self.needs[0]:
-            self.save(y > 0)  # a byte per element, not y
+            self.save(positive)
         return y
 
     def backward(self, gy):
-        (mask,) = self.saved
-        return gy * mask
+        return sloped(gy, *self.saved, self.slope)
 
 
-class LeakyRelu(Function):
-    def forward(self, x):
-        positive = x > 0
-        self.save(positive)  # a byte per element
-        return array_module(x).where(positive, x, self._scaled(x))
+class Relu(LeakyRelu):
+    """Apart for its name in reports and errors."""
 
-    def _scaled(self, values):
-        return (values.astype(dtypes.accumulate(values.dtype), copy=False) * self.slope).astype(values.dtype)
 
-    def backward(self, gy):
-        (positive,) = self.saved
-        return array_module(gy).where(positive, gy, self._scaled(gy))
+def sloped(gy, positive, slope=0.0):
+    """gy where x was positive, else slope gy: the gradient of (leaky) ReLU."""
+    xp = array_module(gy)
+    gx = xp.empty(gy.shape, gy.dtype)
+    launch("leaky_relu_bwd", gy.dtype.name, slope, gy.size, xp.ascontiguousarray(gy), positive, gx)
+    return gx
 
 
 class Prelu(Function):
@@ -50,25 +54,14 @@ class Prelu(Function):
         return gx, unbroadcast(products, slope.shape)
 
 
-class Elu(Function):
+class WithSlope(Function):
+    """What has a native function, of the name of the class, that takes one ``option`` and gives value and slope."""
+
     def forward(self, x):
-        xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
-        low = xp.minimum(wide, wide.dtype.type(0))  # no overflow where x is positive
-        if self.needs[0]:
-            self.save(xp.where(wide > 0, wide.dtype.type(1), self.alpha * xp.exp(low)).astype(x.dtype))
-        return xp.where(wide > 0, wide, self.alpha * xp.expm1(low)).astype(x.dtype)
-
-    def backward(self, gy):
-        (slope,) = self.saved
-        return gy * slope
-
-
-class Gelu(Function):
-    def forward(self, x):
-        xp, x = array_module(x), array_module(x).ascontiguousarray(x)
+        xp = array_module(x)
         y = xp.empty(x.shape, x.dtype)
         slope = xp.empty(x.shape, x.dtype) if self.needs[0] else 0  # 0: not wanted
-        launch("gelu", x.dtype.name, self.tanh, x.size, x, y, slope)
+        launch(self.name(), x.dtype.name, self.option, x.size, xp.ascontiguousarray(x), y, slope)
         if self.needs[0]:
             self.save(slope)
         return y
@@ -76,6 +69,14 @@ class Gelu(Function):
     def backward(self, gy):
         (slope,) = self.saved
         return gy * slope
+
+
+class Elu(WithSlope):
+    """option: alpha."""
+
+
+class Gelu(WithSlope):
+    """option: whether by tanh."""
 
 
 class Sigmoid(Function):
@@ -104,12 +105,12 @@ class Tanh(Function):
 
 
 def relu(x):
-    """max(x, 0); the gradient is zero where x <= 0. A NaN stays a NaN.
+    """max(x, 0), in float32 for integers; the gradient is zero where x <= 0. A NaN stays a NaN.
 
     >>> relu(as_tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
-    return Relu.apply(as_tensor(x))
+    return Relu.apply(_float(x))
 
 
 def leaky_relu(x, slope=0.01):
@@ -120,7 +121,7 @@ def leaky_relu(x, slope=0.01):
     """
     x = as_tensor(x)
     checks.floats("leaky_relu", x)
-    return LeakyRelu.apply(x, slope=slope)
+    return LeakyRelu.apply(x, slope=float(slope))
 
 
 def prelu(x, weight):
@@ -143,7 +144,7 @@ def elu(x, alpha=1.0):
     """x where it is positive, else alpha (e ** x - 1) (Clevert, Unterthiner & Hochreiter 2016)."""
     x = as_tensor(x)
     checks.floats("elu", x)
-    return Elu.apply(x, alpha=alpha)
+    return Elu.apply(x, option=float(alpha))
 
 
 def gelu(x, approximate="none"):
@@ -159,7 +160,7 @@ def gelu(x, approximate="none"):
     checks.floats("gelu", x)
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is none or tanh, but came {approximate!r} ({x.shape})")
-    return Gelu.apply(x, tanh=approximate == "tanh")
+    return Gelu.apply(x, option=approximate == "tanh")
 
 
 def sigmoid(x):

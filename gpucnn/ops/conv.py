@@ -4,6 +4,7 @@ from .. import checks
 from ..autograd import Function
 from ..conv import run, shape_of
 from ..tensor import as_tensor
+from .activation import sloped
 from .reduce import channel_sum
 
 
@@ -29,7 +30,7 @@ class Conv2d(Function):
     def backward(self, gy):
         x, weight, positive = self.saved
         if positive is not None:
-            gy = gy * positive
+            gy = sloped(gy, positive)
         dx = run("dgrad", self.shape, gy, weight, algorithm=self.algorithm) if self.needs[0] else None
         dw = run("wgrad", self.shape, x, gy, algorithm=self.algorithm) if self.needs[1] else None
         if len(self.needs) < 3:

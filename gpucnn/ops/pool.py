@@ -1,5 +1,6 @@
 """Pooling. A window is described as the filter of a depthwise convolution, so ConvShape serves here too."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -30,20 +31,24 @@ class MaxPool2d(Function):
 
 
 class AvgPool2d(Function):
+    """``border`` (h, w): rows and columns of zeros on every side that are pixels of shape.x, but not of the input."""
+
     def forward(self, x):
-        xp = array_module(x)
+        xp, (h, w) = array_module(x), self.border
+        if h or w:
+            x = xp.pad(x, ((0, 0), (0, 0), (h, h), (w, w)))
         y = xp.empty(self.shape.y, x.dtype)
         launch("avg_pool2d_fwd", self.shape, x.dtype.name, self.count_include_pad, xp.ascontiguousarray(x), y)
         return y
 
     def backward(self, gy):
-        xp = array_module(gy)
+        xp, (h, w) = array_module(gy), self.border
         dx = xp.empty(self.shape.x, gy.dtype)
         launch("avg_pool2d_bwd", self.shape, gy.dtype.name, self.count_include_pad, xp.ascontiguousarray(gy), dx)
-        return dx
+        return dx[:, :, h : self.shape.H - h, w : self.shape.W - w]
 
 
-def _window(op, x, kernel_size, stride, padding, dilation, ceil_mode=False):
+def _window(op, x, kernel_size, stride, padding, dilation, ceil_mode):
     """(shape, over): the windows as a ConvShape, and the rows and columns of them to leave out at the front.
 
     ConvShape pads both sides alike. Where rounding up makes one more window, an image padded by one stride more has
@@ -83,24 +88,31 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     [[[[6.0, 8.0], [3.0, 4.0]]]]
     """
     x = as_tensor(x)
-    shape, (rows, columns) = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    shape, over = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     y = MaxPool2d.apply(x, shape=shape)
-    return y[:, :, rows:, columns:] if rows or columns else y
+    return y[:, :, over[0] :, over[1] :] if any(over) else y
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, count_include_pad=True):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window, summed in float32 for 16-bit dtypes.
 
     x          (N, C, H, W)     float
     returns    (N, C, P, Q),    P = floor((H + 2 pad_h - R) / stride_h) + 1 for R x S windows
-    count_include_pad           whether padded zeros count in the mean
+    ceil_mode  P and Q are rounded up, as those of ``max_pool2d``
+    count_include_pad           whether padded zeros count in the mean; what a window covers behind them never does
 
     >>> avg_pool2d(as_tensor([[[[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]]]), 2).numpy().tolist()
     [[[[3.25, 5.25], [2.0, 2.0]]]]
     """
     x = as_tensor(x)
-    shape, _ = _window("avg_pool2d", x, kernel_size, stride, padding, 1)
-    return AvgPool2d.apply(x, shape=shape, count_include_pad=bool(count_include_pad))
+    shape, over = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    border, counted = (0, 0), bool(count_include_pad)
+    if counted and any(over):  # the padding becomes pixels, and then only pixels count
+        beyond = tuple(s * more for s, more in zip(shape.stride, over, strict=True))
+        border, counted = tuple(p - b for p, b in zip(shape.pad, beyond, strict=True)), False
+        shape = replace(shape, H=shape.H + 2 * border[0], W=shape.W + 2 * border[1], pad=beyond)
+    y = AvgPool2d.apply(x, shape=shape, count_include_pad=counted, border=border)
+    return y[:, :, over[0] :, over[1] :] if any(over) else y
 
 
 def _bins(size, count):

@@ -1,5 +1,6 @@
 """Depthwise convolutions on random shapes, on every instruction set and whatever lies around the arrays."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -27,13 +28,22 @@ def instruction_sets():
     return names[: names.index(widest) + 1]
 
 
-def compute(direction, shape, a, b, isa="auto", workspace=None, poison=0xFF, **ends):
+@contextmanager
+def instruction_set(name):
+    """Workspaces are sized for the one that is chosen."""
+    _cpu.set_isa(name)
+    try:
+        yield
+    finally:
+        _cpu.set_isa("auto")
+
+
+def compute(direction, shape, a, b, isa="auto", share=1.0, poison=0xFF, **ends):
     """The result, by the row itself. Operands and result lie amid NaN, and the workspace is filled with them.
 
-    workspace    bytes; the best by default
+    share    of the way from the least workspace to the best
     """
     row = ALGOS["cpu", direction]["depthwise"]
-    size = row.workspace(shape, a.dtype.name)[1] if workspace is None else workspace
 
     def island(array_shape):  # between guard elements
         memory = np.full(np.prod(array_shape, dtype=int) + 64, np.nan, a.dtype)
@@ -41,11 +51,10 @@ def compute(direction, shape, a, b, isa="auto", workspace=None, poison=0xFF, **e
 
     memories, arrays = zip(*(island(s) for s in shape.operands(direction)), strict=True)
     arrays[0][...], arrays[1][...] = a, b
-    try:
-        _cpu.set_isa(isa)
+    with instruction_set(isa):
+        least, best = row.workspace(shape, a.dtype.name)
+        size = int(least + share * (best - least))
         row.run(shape, a.dtype.name, *arrays, np.full(size, poison, np.uint8), **ends)
-    finally:
-        _cpu.set_isa("auto")
     assert all(np.isnan(m[:32]).all() and np.isnan(m[-32:]).all() for m in memories)
     return arrays[2].copy()
 
@@ -74,11 +83,9 @@ def test_law(direction, shape, dtype, isa, share):
     """On every instruction set and with every workspace, and what was in the workspace does not matter."""
     a, b = operands(shape, direction, FLOATS[dtype])
     row = ALGOS["cpu", direction]["depthwise"]
-    least, best = row.workspace(shape, dtype)
-    size = int(least + share * (best - least))
-    out = compute(direction, shape, a, b, isa, size)
+    out = compute(direction, shape, a, b, isa, share)
     check_conv(direction, shape, a, b, out, row.error)
-    assert compute(direction, shape, a, b, isa, size, poison=0).tobytes() == out.tobytes()
+    assert compute(direction, shape, a, b, isa, share, poison=0).tobytes() == out.tobytes()
 
 
 # 3 x 3 and more, at strides, of planes that are one vector and less, several vectors, and several bands.
@@ -188,9 +195,10 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"^conv_depthwise_workspace: direction is fwd, dgrad or wgrad, but came up"):
         _cpu.conv_depthwise_workspace(shape, "float32", "up")
     x, w = operands(shape, "fwd", np.float32)
-    least, _ = ALGOS["cpu", "fwd"]["depthwise"].workspace(shape, "float32")
+    row = ALGOS["cpu", "fwd"]["depthwise"]
+    least, _ = row.workspace(shape, "float32")
     with pytest.raises(ValueError, match=rf"^conv_depthwise: takes a workspace of at least {least} bytes, but came"):
-        compute("fwd", shape, x, w, workspace=least - 1)
+        row.run(shape, "float32", x, w, np.empty(shape.y, np.float32), np.empty(least - 1, np.uint8))
 
 
 @pytest.mark.torch

@@ -12,6 +12,9 @@ from tests.kernels.test_cross_entropy import test_large_values as test_large_val
 from tests.kernels.test_cross_entropy import test_nan_stays_in_its_row as test_nan_of_cross_entropy  # noqa: F401
 from tests.kernels.test_cross_entropy import test_nothing_to_do as test_no_cross_entropy  # noqa: F401
 from tests.kernels.test_cross_entropy import test_same_bits_in_any_thread_order as test_same_bits_of_cross_entropy  # noqa: F401
+from tests.kernels.test_elu import test_counts_without_a_slope as test_counts_of_elu  # noqa: F401
+from tests.kernels.test_elu import test_infinity_and_nan as test_infinity_and_nan_of_elu  # noqa: F401
+from tests.kernels.test_elu import test_values_and_slopes as test_values_and_slopes_of_elu  # noqa: F401
 from tests.kernels.test_gelu import (  # noqa: F401
     test_counts_without_a_slope,
     test_largest_numbers_and_nan,
@@ -23,6 +26,11 @@ from tests.kernels.test_gemm import (  # noqa: F401
     test_sums_of_16_bit_products_are_float32,
 )
 from tests.kernels.test_gemm import test_tolerance_law as test_tolerance_law_of_gemm  # noqa: F401
+from tests.kernels.test_leaky_relu import (  # noqa: F401
+    test_counts_without_a_mark,
+    test_forward_and_backward,
+    test_infinity_and_nan,
+)
 from tests.kernels.test_optim import (  # noqa: F401
     test_adam_step,
     test_empty_tensors,

@@ -61,7 +61,7 @@ def test_linear():
     [
         (nn.MaxPool2d((3, 2), (2, 1), 1), lambda x: gpucnn.max_pool2d(x, (3, 2), (2, 1), 1)),
         (nn.MaxPool2d(2), lambda x: gpucnn.max_pool2d(x, 2, 2)),
-        (nn.AvgPool2d(3, 2, 1, False), lambda x: gpucnn.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+        (nn.AvgPool2d(3, 2, 1, True, False), lambda x: gpucnn.avg_pool2d(x, 3, 2, 1, True, False)),
         (nn.MaxPool2d(3, 2, ceil_mode=True), lambda x: gpucnn.max_pool2d(x, 3, 2, ceil_mode=True)),
         (nn.AdaptiveAvgPool2d((3, 2)), lambda x: gpucnn.adaptive_avg_pool2d(x, (3, 2))),
         (nn.AdaptiveMaxPool2d(4), lambda x: gpucnn.adaptive_max_pool2d(x, 4)),

@@ -19,6 +19,20 @@ def max_pool(shape, *window, variant, **options):
     )
 
 
+def avg_pool(shape, *window, variant, **options):
+    """Windows that reach over the edge: size, stride, padding, and whether padding counts."""
+    *window, counted = window
+    return Case(
+        "avg_pool2d",
+        lambda x: g.avg_pool2d(x, *window, ceil_mode=True, count_include_pad=counted),
+        (shape,),
+        lambda t, x: t.nn.functional.avg_pool2d(x, *window, ceil_mode=True, count_include_pad=counted),
+        spread=True,
+        variant=f"ceil_{variant}",
+        **options,
+    )
+
+
 def adaptive(name, shape, size, domain, variant="", **options):
     return Case(
         f"adaptive_{name}_pool2d",
@@ -110,6 +124,8 @@ CASES = [
     max_pool((1, 2, 10, 9), (3, 2), (4, 3), (1, 1), (2, 3), variant="dilated"),
     max_pool((1, 1, 2, 5), 3, 2, variant="larger_than_the_image"),
     max_pool((1, 2, 5, 4), 2, 3, 1, variant="last_begins_behind_the_image"),
+    avg_pool((2, 3, 8, 7), (3, 2), (2, 3), (1, 1), True, variant="counted", empty=((0, 3, 8, 7),)),
+    avg_pool((2, 3, 8, 7), (3, 2), (2, 3), (1, 1), False, variant="pixels_only"),
     adaptive("avg", (2, 3, 7, 5), (3, 4), None, empty=((0, 3, 7, 5),)),
     adaptive("avg", (2, 3, 4, 5), 1, None, variant="global"),
     adaptive("avg", (1, 2, 2, 3), (5, 3), None, variant="larger_than_the_image"),

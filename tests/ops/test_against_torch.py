@@ -48,6 +48,14 @@ def test_conv_transpose2d(image, taps, stride, dilation, pad, extra, groups, bia
     )
 
 
+@given(st.tuples(st.integers(1, 9), st.integers(1, 9)), PAIR, PAIR, PAIR, st.booleans(), st.booleans())
+def test_avg_pool2d(image, taps, stride, pad, ceil_mode, count_include_pad):
+    pad = tuple(min(p - 1, t // 2) for p, t in zip(pad, taps, strict=True))
+    assume(all(n + 2 * p >= t for n, p, t in zip(image, pad, taps, strict=True)))
+    options = (taps, stride, pad, ceil_mode, count_include_pad)
+    compare(lambda x: g.avg_pool2d(x, *options), lambda f, x: f.avg_pool2d(x, *options), normal((2, 3, *image)))
+
+
 @FEW
 @given(st.integers(1, 9), st.integers(1, 9), PAIR)
 def test_local_response_norm(channels, size, image):

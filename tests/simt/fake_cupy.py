@@ -12,7 +12,7 @@ import numpy as np
 METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
     "arange argmax argsort ascontiguousarray bincount broadcast_to clip concatenate max min ones ones_like".split()
-    + "stack where zeros zeros_like".split()
+    + "pad stack where zeros zeros_like".split()
 )
 
 

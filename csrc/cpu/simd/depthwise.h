@@ -1,5 +1,5 @@
-// What the directions of a depthwise convolution share: source planes as kernels read them. There is no padding: rows
-// outside of a plane are left out, and columns outside are lanes that are not loaded.
+// What the directions of a depthwise convolution share: the copy of the sources, padded with zeros, that kernels read
+// (simd.h). No kernel meets an edge: each tap reads whole vectors, at one distance from the result.
 #pragma once
 #include <type_traits>
 
@@ -8,8 +8,6 @@
 #include "vec.h"
 
 namespace {
-
-INLINE int64_t to_lanes(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
 // out[i] = in[i], widened or rounded, i < width.
 template <int width, class Out, class In>
@@ -30,68 +28,113 @@ INLINE void copy(Out* out, const In* in, int64_t count) {
     }
 }
 
-// Rows [begin, end) of the sources of a result plane: column u of row h at [h - begin][u % phases][u / phases].
-struct Pixels {
-    const float* first;
-    int64_t plane, pitch, phase;  // floats from one to the next
-    int64_t begin, end;
-};
-
-// Scratch of a band of the sources.
-struct PixelLayout {
-    bool converted, dealt;
-    int64_t phase, pitch, plane, floats;  // `floats` with the converted rows of one plane
-
-    PixelLayout(const DepthwiseJob& job, bool narrow)
-        : converted(narrow),
-          dealt(job.phases > 1),
-          phase(dealt ? to_lanes((job.width + job.phases - 1) / job.phases) : job.width),
-          pitch(job.phases * phase),
-          plane(dealt || converted ? job.rows() * pitch : 0),
-          floats(job.sources * plane + (dealt && converted ? job.rows() * job.width : 0) + 2 * kLanes) {}
-};
-
-// Row h of one phase each: out[u % 2][u / 2] = row[u].
-INLINE void deal_row(const float* row, int64_t width, float* out, int64_t phase) {
-    for (int64_t t = 0; 2 * t < width; t += kLanes) {
-        Vec even, odd;
-        deal_two(load(row + 2 * t, lanes_between(0, width - 2 * t)),
-                 load(row + 2 * t + kLanes, lanes_between(0, width - 2 * t - kLanes)), even, odd);
-        store(out + t, even);
-        store(out + phase + t, odd);
-    }
-}
-
-// What rows [row, row + count) of a phase of the result read from `planes`: the planes themselves, if they are float
-// and their columns need not be dealt out; else a copy in scratch.
+// `count` values as float: where they lie if they are, else in `line`.
 template <class T>
-INLINE Pixels pixels_of(const DepthwiseJob& job, const T* planes, int64_t row, int64_t count, float* scratch) {
-    constexpr bool narrow = sizeof(T) < sizeof(float);
-    const int64_t height = job.height, width = job.width, phases = job.phases;
-    const int64_t area = height * width;
-    if (!narrow && phases == 1) return {reinterpret_cast<const float*>(planes), area, width, 0, 0, height};
-    const PixelLayout layout(job, narrow);
-    const int64_t begin = least(most(0, row * job.row_step + job.above), height);
-    const int64_t end = least(most(begin, (row + count - 1) * job.row_step + job.below + 1), height);
-    float* rows = scratch + job.sources * layout.plane;
-    for (int64_t j = 0; j < job.sources; ++j) {
-        const T* in = planes + j * area + begin * width;
-        float* out = scratch + j * layout.plane;
-        if (narrow) copy<kLanes>(phases == 1 ? out : rows, in, (end - begin) * width);
-        if (phases == 1) continue;
-        const float* from = narrow ? rows : reinterpret_cast<const float*>(in);
-        for (int64_t h = begin; h < end; ++h, from += width, out += layout.pitch)
-            if (phases == 2)
-                deal_row(from, width, out, layout.phase);
-            else
-                for (int64_t u = 0; u < width; ++u) out[u % phases * layout.phase + u / phases] = from[u];
-    }
-    return {scratch, layout.plane, layout.pitch, layout.phase, begin, end};
+INLINE const float* as_floats(const T* in, int64_t count, float* line) {
+    if constexpr (std::is_same_v<T, float>) return in;
+    copy<kLanes>(line, in, count);
+    return line;
 }
 
-// Columns of a phase.
-INLINE int64_t width_of(const DepthwiseJob& job, int phase) {
-    return (job.width - phase + job.phases - 1) / job.phases;
+INLINE void zeros(float* out, int64_t begin, int64_t end) {
+    const Vec zero = keep(Vec{});
+    for (int64_t u = begin; u < end; u += kLanes) store(out + u, zero);
+}
+
+// Copies rows of `width` values, dealt out to phases of `length` floats each, with zeros behind the pixels.
+template <int phases>
+class RowCopy {
+  public:
+    INLINE RowCopy(int64_t width, int64_t length)
+        : width(width), length(length), vectors((width + phases * kLanes - 1) / (phases * kLanes)) {
+        for (int j = 0; j < phases; ++j)
+            last[j] = lanes_between(0, width - phases * (vectors - 1) * kLanes - j * kLanes);
+    }
+
+    // out[h][u % phases][u / phases] = in[h][u], h < count
+    template <class T>
+    INLINE void operator()(const T* in, int64_t count, float* out, float* line) const {
+        if constexpr (std::is_same_v<T, float>)
+            if (length == vectors * kLanes) {
+                if (vectors == 1) return short_rows<1>(in, count, out);
+                if (vectors == 2) return short_rows<2>(in, count, out);
+                if (vectors == 4) return short_rows<4>(in, count, out);
+            }
+        for (int64_t h = 0; h < count; ++h, in += width) {
+            const float* row = as_floats(in, width, line);
+            for (int64_t t = 1; t < vectors; ++t, row += phases * kLanes, out += kLanes) put(pieces(row), out);
+            put(pieces(row, last), out);
+            out -= (vectors - 1) * kLanes;
+            for (int j = 0; j < phases; ++j, out += length)
+                if (vectors * kLanes < length) zeros(out, vectors * kLanes, length);
+        }
+    }
+
+  private:
+    struct Pieces {
+        Vec of[phases];
+    };
+
+    INLINE Pieces pieces(const float* row) const {
+        Pieces in;
+        for (int j = 0; j < phases; ++j) in.of[j] = load(row + j * kLanes);
+        return in;
+    }
+    INLINE Pieces pieces(const float* row, const Lanes* lanes) const {
+        Pieces in;
+        for (int j = 0; j < phases; ++j) in.of[j] = load(row + j * kLanes, lanes[j]);
+        return in;
+    }
+
+    INLINE void put(const Pieces& in, float* out) const {
+        if constexpr (phases == 1) {
+            store(out, in.of[0]);
+        } else {
+            static_assert(phases == 2, "other strides are copied one by one");
+            Vec even, odd;
+            deal_two(in.of[0], in.of[1], even, odd);
+            store(out, even);
+            store(out + length, odd);
+        }
+    }
+
+    // Where a loop over a few vectors would cost as much as they do.
+    template <int count>
+    INLINE void short_rows(const float* in, int64_t rows, float* out) const {
+        for (int64_t h = 0; h < rows; ++h, in += width, out += phases * count * kLanes) {
+            for (int t = 0; t < count - 1; ++t) put(pieces(in + phases * t * kLanes), out + t * kLanes);
+            put(pieces(in + phases * (count - 1) * kLanes, last), out + (count - 1) * kLanes);
+        }
+    }
+
+    int64_t width, length, vectors;
+    Lanes last[phases];
+};
+
+// The copy of what the result rows from `first` on read from `count` source planes.
+template <class T>
+INLINE void copy_sources(const DepthwiseJob& job, const T* in, int64_t count, int64_t first, float* out, float* line) {
+    const int64_t height = job.height, width = job.width, phases = job.phases, pitch = job.pitch(), rows = job.rows;
+    const int64_t top = first * job.row_step + job.above;  // row 0 of the copy
+    const int64_t begin = least(rows, most(0, -top)), end = most(begin, least(rows, height - top));
+    const RowCopy<1> row(width, pitch);
+    const RowCopy<2> dealt(width, job.segment);
+    in += (top + begin) * width;
+    for (int64_t j = 0; j < count; ++j, in += height * width, out += rows * pitch) {
+        float* to = out + begin * pitch;
+        zeros(out, 0, begin * pitch);
+        zeros(out, end * pitch, rows * pitch);
+        if (phases == 1) {
+            row(in, end - begin, to, line);
+        } else if (phases == 2) {
+            dealt(in, end - begin, to, line);
+        } else {
+            zeros(out, begin * pitch, end * pitch);
+            for (int64_t h = 0; h < end - begin; ++h, to += pitch)
+                for (int64_t u = 0; u < width; ++u)
+                    to[u % phases * job.segment + u / phases] = static_cast<float>(in[h * width + u]);
+        }
+    }
 }
 
 // f(T{}) for the stored type of a job.

@@ -1,115 +1,153 @@
-// dw of a depthwise convolution: a tap is the sum of the products of dy with x shifted. Each row of pixels in a
-// register meets all rows of dy that a run of taps pairs it with.
+// dw of a depthwise convolution: a tap is the sum of the products of dy with x shifted. A block of rows of dy, one
+// vector wide, stays in registers for several runs of taps, and each row of pixels meets all rows of it that a run
+// pairs it with.
 //
-//   totals     (results, taps, kLanes) in the order of the runs
-//   gradients  a band of dy in float: 16-bit types only
-//   pixels     a band of x (PixelLayout)
+//   totals     (results, taps, kLanes)
+//   line       one row of x or dy
+//   gradients  (images of a group, results, rows of a band, columns of dy in whole vectors) of dy, padded with zeros
+//   pixels     the copy of x (simd.h) of a group of images
 #include "depthwise.h"
 
 namespace {
 
-constexpr int kDown = 4;  // rows of dy in registers
+constexpr int kSums = kLanes == 16 ? 15 : 10;  // vectors, in registers
 
-// sum[r] += dy[o] x[o + r], for the rows of x in [begin, end), the first of which is `row`, and the first `count` of
-// dy.
-template <bool inside, int length, int chains>
-INLINE void add_block(Vec (&sum)[length][chains], const float* x, int64_t x_pitch, Lanes lanes, int64_t row,
-                      int64_t step, int64_t begin, int64_t end, const float* dy, int64_t pitch, Lanes dy_lanes,
-                      int64_t count) {
-    Vec gradient[kDown] = {};
+// Runs of a length that are summed together.
+constexpr int runs_together(int length) { return kSums / length < 3 ? kSums / length : 3; }
+
+struct Layout {
+    int64_t columns, gradient_plane;  // of dy
+    int64_t line, gradients, lead, pixels, floats;
+
+    explicit Layout(const DepthwiseJob& job)
+        : columns(to_lanes(job.Q)),
+          gradient_plane(job.band * columns),
+          line(int64_t(job.results) * job.taps * kLanes),
+          gradients(line + most(to_lanes(job.width), columns)),
+          lead(gradients + job.group * job.results * gradient_plane),
+          pixels(lead + job.lead),
+          floats(pixels + job.group * job.plane() + kLanes) {}
+};
+
+// What one call sums over: `planes` of dy, from `dy` on, and what they meet.
+struct Operands {
+    const float *dy, *x;
+    int64_t planes, dy_step, x_step;  // from one plane to the next
+    int64_t rows, columns;            // of dy; as many rows as whole blocks have
+    int64_t dy_pitch, x_pitch;        // from one row of dy to the next
+};
+
+// totals[r] += sum over planes, rows p and columns q of dy[p][q] x[p + r][q], for `count` runs of `length`.
+template <int block, int length, int count>
+__attribute__((noinline)) void add_products(const Operands& on, const DepthwiseRun* runs, float* totals) {
+    // Several sums a tap where they are few, so that an addition need not wait for the one before.
+    constexpr int spare = kSums / (length * count), chains = spare < 1 ? 1 : spare > 4 ? 4 : spare;
+    const int64_t x_pitch = on.x_pitch, dy_pitch = on.dy_pitch;
+    Vec sum[count][length][chains] = {};
+    for (int64_t n = 0; n < on.planes; ++n)
+        for (int64_t p = 0; p < on.rows; p += block)
+            for (int64_t q = 0; q < on.columns; q += kLanes) {
+                const float* dy = on.dy + n * on.dy_step + p * dy_pitch + q;
+                const float* x = on.x + n * on.x_step + p * x_pitch + q;
+                Vec gradient[block];
+#pragma GCC unroll 8
+                for (int o = 0; o < block; ++o) gradient[o] = keep(load(dy + o * dy_pitch));
 #pragma GCC unroll 4
-    for (int o = 0; o < kDown; ++o)
-        if (inside || o < count) gradient[o] = load(dy + o * pitch, dy_lanes);
+                for (int run = 0; run < count; ++run) {
+                    const float* in = x + runs[run].offset;
 #pragma GCC unroll 16
-    for (int i = 0; i < kDown + length - 1; ++i) {
-        if (!inside && (row + i * step < begin || row + i * step >= end)) continue;
-        const Vec pixels = load(x + i * x_pitch, lanes);
+                    for (int i = 0; i < block + length - 1; ++i) {
+                        const Vec pixels = keep(load(in + i * x_pitch));
 #pragma GCC unroll 8
-        for (int r = 0; r < length; ++r)
-            if (i - r >= 0 && i - r < kDown && (inside || i - r < count))
-                sum[r][(i - r) % chains] += pixels * gradient[i - r];
-    }
-}
-
-// totals[r] += sum over `count` rows p from `first` on and all columns q of dy[p][q] x[p + r][q].
-template <int length>
-__attribute__((noinline)) void add_products(const DepthwiseJob& job, const DepthwiseRun& run, const Pixels& pixels,
-                                            const float* dy, int64_t first, int64_t count, float* totals) {
-    // Several sums a tap, so that an addition need not wait for the one before.
-    constexpr int chains = length <= 3 ? 4 : 2;
-    const int64_t step = job.row_step, pitch = step * pixels.pitch, Q = job.Q, width = width_of(job, run.phase);
-    Vec sum[length][chains] = {};
-    for (int64_t p = 0; p < count; p += kDown) {
-        const int64_t row = (first + p) * step + run.row;
-        const float* x = pixels.first + (row - pixels.begin) * pixels.pitch + run.phase * pixels.phase + run.column;
-        const bool inside = p + kDown <= count && row >= pixels.begin && row + (kDown + length - 2) * step < pixels.end;
-        for (int64_t q = 0; q < Q; q += kLanes) {
-            const int64_t column = q + run.column;
-            const Lanes lanes = lanes_between(-column, least(width - column, Q - q)),
-                        dy_lanes = lanes_between(0, Q - q);
-            if (inside)
-                add_block<true, length, chains>(sum, x + q, pitch, lanes, row, step, pixels.begin, pixels.end,
-                                                dy + p * Q + q, Q, dy_lanes, count - p);
-            else
-                add_block<false, length, chains>(sum, x + q, pitch, lanes, row, step, pixels.begin, pixels.end,
-                                                 dy + p * Q + q, Q, dy_lanes, count - p);
+                        for (int r = 0; r < length; ++r)
+                            if (i - r >= 0 && i - r < block) sum[run][r][(i - r) % chains] += pixels * gradient[i - r];
+                    }
+                }
+            }
+#pragma GCC unroll 4
+    for (int run = 0; run < count; ++run)
+#pragma GCC unroll 8
+        for (int r = 0; r < length; ++r) {
+            Vec total = sum[run][r][0];
+            for (int i = 1; i < chains; ++i) total += sum[run][r][i];
+            float* to = totals + (runs[run].first + r * runs[run].tap_step) * kLanes;
+            store(to, load(to) + total);
         }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < length; ++r) {
-        Vec total = sum[r][0];
-        for (int i = 1; i < chains; ++i) total += sum[r][i];
-        store(totals + r * kLanes, load(totals + r * kLanes) + total);
-    }
 }
 
-template <int length>
-INLINE void add_runs(const DepthwiseJob& job, const Pixels& pixels, const float* dy, int64_t first, int64_t count,
-                     float* totals) {
-    const DepthwiseRuns& phase = job.runs[0];
-    for (int i = phase.end[length + 1]; i < phase.end[length]; ++i)
-        add_products<length>(job, phase.runs[i], pixels, dy, first, count, totals + phase.runs[i].first * kLanes);
-    if constexpr (length > 1) add_runs<length - 1>(job, pixels, dy, first, count, totals);
+// The runs [begin, end) of `length`, `count` together and then what is left.
+template <int block, int length, int count>
+INLINE void add_together(const Operands& on, const DepthwiseRun* runs, int begin, int end, float* totals) {
+    for (; begin + count <= end; begin += count) add_products<block, length, count>(on, runs + begin, totals);
+    if constexpr (count > 1) add_together<block, length, count - 1>(on, runs, begin, end, totals);
+}
+
+template <int block, int length>
+INLINE void add_runs(const Operands& on, const DepthwiseRuns& phase, float* totals) {
+    add_together<block, length, runs_together(length)>(on, phase.runs, phase.end[length + 1], phase.end[length],
+                                                       totals);
+    if constexpr (length > 1) add_runs<block, length - 1>(on, phase, totals);
 }
 
 // The sum of the lanes, by halves.
+template <int half = kLanes / 2>
 INLINE float sum_of(Vec v) {
     typedef int32_t Index __attribute__((vector_size(4 * kLanes)));
-#pragma GCC unroll 4
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-        Index other;
-        for (int l = 0; l < kLanes; ++l) other[l] = l ^ half;
-        v += __builtin_shuffle(v, other);
-    }
+    Index other;
+    for (int l = 0; l < kLanes; ++l) other[l] = l ^ half;
+    v += __builtin_shuffle(v, other);
+    if constexpr (half > 1) return sum_of<half / 2>(v);
     return v[0];
 }
 
 template <class T>
-void gradient_of(const DepthwiseJob& job, int64_t channel, int64_t begin, int64_t end, float* sums, float* scratch) {
-    const int64_t taps = job.taps, area = int64_t(job.P) * job.Q;
+void gradient_of(const DepthwiseJob& shared, int64_t channel, int64_t begin, int64_t end, float* sums, float* scratch) {
+    const DepthwiseJob job = shared;  // stays in registers: the compiler knows that no store changes it
+    const Layout layout(job);
+    const int64_t taps = job.taps, area = int64_t(job.height) * job.width, P = job.P, Q = job.Q;
+    const RowCopy<1> dy_row(Q, layout.columns);
     float* totals = scratch;
-    float* gradients = totals + job.results * taps * kLanes;
-    float* copies = gradients + int64_t(job.band) * job.Q;
+    float* line = scratch + layout.line;
+    float* gradients = scratch + layout.gradients;
+    float* pixels = scratch + layout.pixels;
     std::memset(totals, 0, sizeof(float) * job.results * taps * kLanes);
-    for (int64_t image = begin; image < end; ++image) {
-        const int64_t plane = image * job.channels + channel;
-        const T* x = static_cast<const T*>(job.x) + plane * job.height * job.width;
-        for (int64_t first = 0; first < job.P; first += job.band) {
-            const int64_t count = least(job.band, job.P - first);
-            const Pixels pixels = pixels_of(job, x, first, count, copies);
+    zeros(scratch, layout.lead, layout.pixels);
+    for (int64_t image = begin; image < end; image += job.group)
+        for (int64_t first = 0; first < P; first += job.band) {
+            const int64_t images = least(job.group, end - image), count = least(job.band, P - first);
+            const int64_t rows = (count + job.block - 1) / job.block * job.block;
+            for (int64_t n = 0; n < images; ++n) {
+                const int64_t plane = (image + n) * job.channels + channel;
+                copy_sources(job, static_cast<const T*>(job.x) + plane * area, 1, first, pixels + n * job.plane(),
+                             line);
+                for (int64_t j = 0; j < job.results; ++j) {
+                    const T* dy = static_cast<const T*>(job.y) + ((plane * job.results + j) * P + first) * Q;
+                    float* out = gradients + (n * job.results + j) * layout.gradient_plane;
+                    dy_row(dy, count, out, line);
+                    zeros(out, count * layout.columns, rows * layout.columns);
+                }
+            }
+            zeros(pixels, images * job.plane(), images * job.plane() + kLanes);
             for (int64_t j = 0; j < job.results; ++j) {
-                const T* dy = static_cast<const T*>(job.y) + (plane * job.results + j) * area + first * job.Q;
-                const float* gradient = gradients;
-                if constexpr (std::is_same_v<T, float>)
-                    gradient = dy;
+                const Operands on = {gradients + j * layout.gradient_plane,
+                                     pixels,
+                                     images,
+                                     job.results * layout.gradient_plane,
+                                     job.plane(),
+                                     rows,
+                                     Q,
+                                     layout.columns,
+                                     job.row_step * job.pitch()};
+                float* to = totals + j * taps * kLanes;
+                if constexpr (kLanes < 16)
+                    add_runs<4, kLongestRun>(on, job.runs[0], to);
+                else if (job.block == 7)
+                    add_runs<7, kLongestRun>(on, job.runs[0], to);
                 else
-                    copy<kLanes>(gradients, dy, count * job.Q);
-                add_runs<kLongestRun>(job, pixels, gradient, first, count, totals + j * taps * kLanes);
+                    add_runs<8, kLongestRun>(on, job.runs[0], to);
             }
         }
-    }
-    for (int64_t j = 0; j < job.results; ++j)
-        for (int64_t i = 0; i < taps; ++i, totals += kLanes) sums[j * taps + job.order[i]] = sum_of(load(totals));
+    for (int64_t i = 0; i < job.results * taps; ++i) sums[i] = sum_of(load(totals + i * kLanes));
 }
 
 }  // namespace
@@ -121,9 +159,6 @@ void depthwise_gradient(const DepthwiseJob& job, int64_t channel, int64_t first,
     with_type(job, [&](auto t) { gradient_of<decltype(t)>(job, channel, first, last, sums, scratch); });
 }
 
-int64_t depthwise_gradient_scratch(const DepthwiseJob& job) {
-    return int64_t(job.results) * job.taps * kLanes + int64_t(job.band) * job.Q +
-           PixelLayout(job, size_of(job.dtype) < 4).floats;
-}
+int64_t depthwise_gradient_scratch(const DepthwiseJob& job) { return Layout(job).floats; }
 
 }  // namespace GPUCNN_ISA

@@ -32,11 +32,13 @@ struct WinogradJob {
 
 // A convolution whose groups have one input channel, as sums of shifted rows. fwd and wgrad: a plane of x, the source,
 // meets `results` planes of y. dgrad: `sources` planes of dy make one plane of dx.
-struct DepthwiseRun {   // taps below each other, each a row step after the one above
-    int source;         // plane among the sources
-    int row, column;    // the first tap's pixel for result (0, 0): in the plane, in the column phase; may lie outside
-    int phase;          // of the columns
-    int first, length;  // taps
+//
+// Kernels read sources from a copy that is padded with zeros: (planes, sources, rows, phases, segment) floats, column u
+// of a row at [u % phases][u / phases]. The zeros behind a segment are also those before the next.
+struct DepthwiseRun {     // taps below each other, each a row step after the one above
+    int64_t offset;       // in the copy of a plane, of the pixel that the first tap reads for the result (0, 0)
+    int first, tap_step;  // the first tap, and from one to the next
+    int length;
 };
 
 constexpr int kLongestRun = 7;
@@ -53,25 +55,24 @@ struct DepthwiseJob {
     int taps;           // of one result plane: R S, times the sources
     int height, width;  // of a source plane
     int row_step;       // source rows from one result row to the next
-    int phases;         // source columns from one result column to the next: column u is number u / phases of its phase
-    int above, below;   // source rows that result row 0 reads
+    int phases;         // source columns from one result column to the next
+    int above;          // the first source row that result row 0 reads; negative in the padding
     int H, W;           // of a result plane
     int phases_h, phases_w, stride_h, stride_w;  // result (i stride_h + a, j stride_w + b) is (i, j) of phase (a, b)
     int P, Q;                                    // rows and columns of a phase of the result
-    int band, block;  // rows of a phase in a band of a plane, in a block that is summed in registers
-    int64_t planes_of_unit;
+    int band, block;        // rows of a phase in a band of a plane, in a block that is summed in registers
+    int64_t lead, segment;  // floats of zeros before the first row of the copy, of one phase of a row
+    int64_t rows;           // of the copy: what a band reads
+    int64_t group;          // planes that are copied together
     bool relu;
-    const DepthwiseRuns* runs;  // by phase
-    const int* order;           // of the taps in the runs
+    const DepthwiseRuns* runs;  // by phase of the result
     const void *x, *w, *bias;
     void* y;
 
     int64_t bands() const { return (P + band - 1) / band; }
-    int64_t units() const { return (planes + planes_of_unit - 1) / planes_of_unit * bands(); }
-    int64_t rows() const {  // of the source that a band reads
-        const int64_t all = (band - 1) * int64_t(row_step) + below - above + 1;
-        return all < height ? all : height;
-    }
+    int64_t units() const { return (planes + group - 1) / group * bands(); }
+    int64_t pitch() const { return phases * segment; }
+    int64_t plane() const { return sources * rows * pitch(); }
 };
 
 constexpr int kLongestFft = 128;
@@ -174,7 +175,7 @@ struct SimdTable {
     void (*winograd_gradient)(const WinogradJob&, int64_t row_block, int slices, const float* sums);
     int64_t (*winograd_sums)(const WinogradJob&);  // floats of one slice
 
-    // fwd and dgrad: a band of some planes.
+    // fwd and dgrad: a band of a group of planes.
     void (*depthwise_unit)(const DepthwiseJob&, int64_t unit, float* scratch);
     int64_t (*depthwise_scratch)(const DepthwiseJob&);  // floats
     // wgrad: sums (results, taps) of one channel over the images [first, last); y is dy.

@@ -24,11 +24,12 @@ INLINE void merge_two(Vec even, Vec odd, Vec& a, Vec& b) {
     b = __builtin_shuffle(even, odd, high);
 }
 
-// out[j * ld + t] = row[m t + j] for t < count, j < m.
+INLINE int64_t to_lanes(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+
+// out[j * ld + t] = row[m t + j] for t < count, j < m; count in whole vectors.
 template <int m>
 INLINE void deal(const float* row, int64_t count, float* out, int64_t ld) {
-    int64_t t = 0;
-    for (; t + kLanes <= count; t += kLanes) {
+    for (int64_t t = 0; t < count; t += kLanes) {
         Vec in[m], half[m];
         for (int j = 0; j < m; ++j) in[j] = load(row + m * t + j * kLanes);
         if constexpr (m == 2) {
@@ -44,15 +45,12 @@ INLINE void deal(const float* row, int64_t count, float* out, int64_t ld) {
             for (int j = 0; j < m; ++j) store(out + j * ld + t, in[j]);
         }
     }
-    for (; t < count; ++t)
-        for (int j = 0; j < m; ++j) out[j * ld + t] = row[m * t + j];
 }
 
-// row[m t + j] = in[j * ld + t] for t < count, j < m.
+// row[m t + j] = in[j * ld + t] for t < count, j < m; count in whole vectors.
 template <int m>
 INLINE void merge(const float* in, int64_t ld, int64_t count, float* row) {
-    int64_t t = 0;
-    for (; t + kLanes <= count; t += kLanes) {
+    for (int64_t t = 0; t < count; t += kLanes) {
         Vec part[m], half[m];
         for (int j = 0; j < m; ++j) part[j] = load(in + j * ld + t);
         if constexpr (m == 2) {
@@ -66,72 +64,106 @@ INLINE void merge(const float* in, int64_t ld, int64_t count, float* row) {
         }
         for (int j = 0; j < m; ++j) store(row + m * t + j * kLanes, half[j]);
     }
-    for (; t < count; ++t)
-        for (int j = 0; j < m; ++j) row[m * t + j] = in[j * ld + t];
 }
 
-// f(n, tile row, tile column, at, length) for each run of tiles of one tile row among tiles [first, first + count);
-// `at` counts from first.
-template <class F>
-INLINE void for_runs(const WinogradJob& job, int64_t first, int64_t count, const F& f) {
-    const int64_t columns = job.tile_columns(), rows = job.tile_rows();
-    for (int64_t at = 0, length; at < count; at += length) {
-        const int64_t tile = first + at;
-        length = least(columns - tile % columns, count - at);
-        f(tile / columns / rows, tile / columns % rows, tile % columns, at, length);
+// Tiles next to each other in one tile row: `length` of them, the first of which is number `at` of its block.
+struct Run {
+    int64_t image, row, column, at, length;  // row and column count tiles
+};
+
+// The tiles [first, first + count) of a job as runs.
+struct Runs {
+    Run run[kMostTiles];
+    int size = 0;
+    int64_t count;
+
+    Runs(const WinogradJob& job, int64_t first, int64_t tiles) : count(tiles) {
+        const int64_t columns = job.tile_columns(), rows = job.tile_rows();
+        for (int64_t at = 0; at < count; at += run[size++].length) {
+            const int64_t tile = first + at, length = least(columns - tile % columns, count - at);
+            run[size] = {tile / columns / rows, tile / columns % rows, tile % columns, at, length};
+        }
+    }
+};
+
+// out[w] = in[w] for w in [begin, end), 0 for the rest of [0, length), and for up to a vector beyond.
+template <class T>
+INLINE void copy_padded(const T* in, int64_t begin, int64_t end, int64_t length, float* out) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        const float* floats = reinterpret_cast<const float*>(in);
+        for (int64_t w = 0; w < length; w += kLanes)
+            store(out + w, load(floats + w, lanes_between(begin - w, end - w)));
+    } else {
+        std::memset(out, 0, sizeof(float) * to_lanes(length));
+        for (int64_t w = begin; w < end; ++w) out[w] = static_cast<float>(in[w]);
     }
 }
 
-// out[(i * n + j) * ld + t] = pixel (top + i, left + m t + j) of the image, 0 outside, for `count` tiles of n x n
-// pixels that lie m pixels apart. `line` holds m count + n floats.
+// out[(i * n + j) * ld + t] = pixel (i, j) of tile t, 0 outside of its image: n x n pixels whose first is that of tile
+// (row, column) at (m row - pad_h, m column - pad_w). `line` holds line_floats.
 template <int m, int n, class T>
-INLINE void gather(const T* image, int H, int W, int64_t top, int64_t left, int64_t count, float* out, int64_t ld,
-                   float* line) {
-    const int64_t length = m * (count - 1) + n;
-    const int64_t begin = most(0, -left), end = most(begin, least(length, W - left));
+INLINE void gather(const Runs& runs, const T* images, int64_t image_stride, int H, int W, int pad_h, int pad_w,
+                   float* out, int64_t ld, float* line) {
+    const int64_t whole = to_lanes(runs.count);
     for (int i = 0; i < n; ++i, out += n * ld) {
-        const int64_t h = top + i;
-        if (h < 0 || h >= H) {
-            for (int j = 0; j < n; ++j) std::memset(out + j * ld, 0, sizeof(float) * count);
+        float beyond[n - m + 1][kMostTiles];  // of each run: the pixels of its last tile that no next one has
+        const float* row = line;
+        for (int r = 0; r < runs.size; ++r) {
+            const Run& run = runs.run[r];
+            const int64_t h = run.row * m - pad_h + i, left = run.column * m - pad_w, length = m * run.length;
+            const bool inside = h >= 0 && h < H;
+            const T* in = images + run.image * image_stride + h * W + left;
+            const int64_t begin = inside ? most(0, -left) : length, end = inside ? least(length, W - left) : 0;
+            for (int j = 0; j < n - m; ++j) {
+                const int64_t w = length + j;
+                beyond[j][r] = inside && w >= begin && w < W - left ? static_cast<float>(in[w]) : 0.0f;
+            }
+            if (sizeof(T) == sizeof(float) && begin == 0 && end == m * whole)
+                row = reinterpret_cast<const float*>(in);  // the only run, and all of it inside
+            else
+                copy_padded(in, begin, end, length, line + m * run.at);
+        }
+        deal<m>(row, whole, out, ld);
+        for (int j = m; j < n; ++j) {  // the overlap: what the next tile has at j - m
+            for (int64_t t = 0; t < whole; t += kLanes) store(out + j * ld + t, load(out + (j - m) * ld + t + 1));
+            for (int r = 0; r < runs.size; ++r)
+                out[j * ld + runs.run[r].at + runs.run[r].length - 1] = beyond[j - m][r];
+        }
+    }
+}
+
+// The pixels (i, j) of the m x m ones of tile t of images of P x Q = in[(i * m + j) * ld + t], those outside left out;
+// rounded to T.
+template <int m, class T>
+INLINE void scatter(const Runs& runs, const float* in, int64_t ld, T* images, int64_t image_stride, int P, int Q,
+                    float* line) {
+    const int64_t whole = to_lanes(runs.count);
+    for (int64_t i = 0; i < m; ++i, in += m * ld) {
+        const Run& only = runs.run[0];
+        T* first = images + only.image * image_stride + (only.row * m + i) * Q + only.column * m;
+        if (sizeof(T) == sizeof(float) && only.length == whole && only.column * m + m * whole <= Q) {
+            if (only.row * m + i < P) merge<m>(in, ld, whole, reinterpret_cast<float*>(first));
             continue;
         }
-        const T* in = image + h * W + left;
-        const float* row = line;
-        if (sizeof(T) == sizeof(float) && begin == 0 && end == length) {
-            row = reinterpret_cast<const float*>(in);
-        } else {
-            for (int64_t w = 0; w < begin; ++w) line[w] = 0;
-            for (int64_t w = begin; w < end; ++w) line[w] = static_cast<float>(in[w]);
-            for (int64_t w = end; w < length; ++w) line[w] = 0;
-        }
-        deal<m>(row, count, out, ld);
-        for (int j = m; j < n; ++j) {  // the overlap: what the next tile has at j - m
-            std::memcpy(out + j * ld, out + (j - m) * ld + 1, sizeof(float) * (count - 1));
-            out[j * ld + count - 1] = row[m * (count - 1) + j];
-        }
-    }
-}
-
-// The image's pixels (top + i, left + m t + j) = in[(i * m + j) * ld + t], those outside left out; rounded to T.
-template <int m, class T>
-INLINE void scatter(const float* in, int64_t ld, int64_t count, T* image, int H, int W, int64_t top, int64_t left,
-                    float* line) {
-    const int64_t length = least(m * count, W - left);
-    for (int64_t i = 0; i < m && top + i < H; ++i, in += m * ld) {
-        T* out = image + (top + i) * W + left;
-        if (sizeof(T) == sizeof(float) && length == m * count) {
-            merge<m>(in, ld, count, reinterpret_cast<float*>(out));
-        } else {
-            merge<m>(in, ld, count, line);
-            for (int64_t w = 0; w < length; ++w) out[w] = static_cast<T>(line[w]);
+        merge<m>(in, ld, whole, line);
+        for (int r = 0; r < runs.size; ++r) {
+            const Run& run = runs.run[r];
+            if (run.row * m + i >= P) continue;
+            T* to = images + run.image * image_stride + (run.row * m + i) * Q + run.column * m;
+            const int64_t length = least(m * run.length, Q - run.column * m);
+            const float* from = line + m * run.at;
+            if constexpr (sizeof(T) == sizeof(float)) {
+                for (int64_t w = 0; w < length; w += kLanes)
+                    store(reinterpret_cast<float*>(to) + w, load(from + w), lanes_between(0, length - w));
+            } else {
+                for (int64_t w = 0; w < length; ++w) to[w] = static_cast<T>(from[w]);
+            }
         }
     }
 }
 
-INLINE int64_t tile_stride(const WinogradJob& job) { return (job.tiles + kLanes - 1) / kLanes * kLanes + kLanes; }
-INLINE int64_t line_floats(const WinogradJob& job) {
-    return (job.tile * job.tile_columns() + 2 + kLanes) / kLanes * kLanes + kLanes;
-}
+INLINE int64_t tile_stride(const WinogradJob& job) { return to_lanes(job.tiles) + kLanes; }
+INLINE int64_t line_floats(const WinogradJob& job) { return job.tile * to_lanes(job.tiles) + kLanes; }
 
 template <int m>
 struct Size {

@@ -27,6 +27,7 @@ constexpr int kLanes = 8, kRows = 4, kVectors = 3;  // 12 sums in registers of 1
 constexpr int kLanes = 4, kRows = 4, kVectors = 3;
 #endif
 constexpr int kPanel = kVectors * kLanes;  // columns of one register-blocked product; kRows are its rows
+constexpr int kMostTiles = 2 * kPanel;     // of Winograd in a block
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
@@ -51,6 +52,17 @@ INLINE void end_of_stores() {
 #ifdef __SSE__
     _mm_sfence();
 #endif
+}
+
+// v, in a register from here on: what is used many times is otherwise loaded as often, and stores of zeros become
+// calls.
+INLINE Vec keep(Vec v) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));
+#elif defined(__AVX2__)
+    asm("" : "+x"(v));
+#endif
+    return v;
 }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

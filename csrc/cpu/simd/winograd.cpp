@@ -60,14 +60,14 @@ void block_of(const WinogradJob& job, int64_t block, const float* filters, float
     const int64_t first = block * job.tiles, count = least(job.tiles, job.all_tiles() - first);
     const int64_t panels = (count + kPanel - 1) / kPanel;
 
+    const Runs runs(job, first, count);
+
     // The lanes beyond count are computed too, from zeros, and never scattered.
     std::memset(pixels, 0, sizeof(float) * planes * layout.stride);
+    std::memset(line, 0, sizeof(float) * line_floats(job));
     for (int64_t c = 0; c < job.C; ++c) {
-        for_runs(job, first, count, [&](int64_t image, int64_t row, int64_t column, int64_t at, int64_t length) {
-            const T* x = static_cast<const T*>(job.x) + image * job.x_image + c * job.H * job.W;
-            gather<m, n>(x, job.H, job.W, row * m - job.pad_h, column * m - job.pad_w, length, pixels + at,
-                         layout.stride, line);
-        });
+        gather<m, n>(runs, static_cast<const T*>(job.x) + c * job.H * job.W, job.x_image, job.H, job.W, job.pad_h,
+                     job.pad_w, pixels, layout.stride, line);
         for (int64_t t = 0; t < panels * kPanel; t += kLanes) {
             float* out = tiles + (t / kPanel * job.C + c) * kPanel + t % kPanel;
             both_sides<BT, false>(
@@ -95,10 +95,8 @@ void block_of(const WinogradJob& job, int64_t block, const float* filters, float
                                      store(pixels + (i * m + j) * layout.stride + t, value);
                                  });
         }
-        for_runs(job, first, count, [&](int64_t image, int64_t row, int64_t column, int64_t at, int64_t length) {
-            T* y = static_cast<T*>(job.y) + image * job.y_image + k * job.P * job.Q;
-            scatter<m>(pixels + at, layout.stride, length, y, job.P, job.Q, row * m, column * m, line);
-        });
+        scatter<m>(runs, pixels, layout.stride, static_cast<T*>(job.y) + k * job.P * job.Q, job.y_image, job.P, job.Q,
+                   line);
     }
 }
 

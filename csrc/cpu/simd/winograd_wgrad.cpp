@@ -34,20 +34,16 @@ struct Destination {
 // M in M^T of the side x side pixels of kLanes channels (those from `channels` on count as zero) of a block of tiles.
 template <class M, int step, int side, class T>
 INLINE void transform(const WinogradJob& job, const T* images, int64_t image_stride, int H, int W, int pad_h, int pad_w,
-                      int64_t channels, int64_t first, int64_t count, float* pixels, float* line,
-                      const Destination& to) {
+                      int64_t channels, const Runs& runs, float* pixels, float* line, const Destination& to) {
     constexpr int n = M::rows;
-    const int64_t stride = tile_stride(job);
+    const int64_t stride = tile_stride(job), count = runs.count;
     for (int64_t c = 0; c < kLanes; ++c) {
         float* mine = pixels + c * side * side * stride;
         if (c >= channels) {
             std::memset(mine, 0, sizeof(float) * side * side * stride);
             continue;
         }
-        for_runs(job, first, count, [&](int64_t image, int64_t row, int64_t column, int64_t at, int64_t length) {
-            gather<step, side>(images + image * image_stride + c * H * W, H, W, row * step - pad_h,
-                               column * step - pad_w, length, mine + at, stride, line);
-        });
+        gather<step, side>(runs, images + c * H * W, image_stride, H, W, pad_h, pad_w, mine, stride, line);
     }
     for (int64_t t0 = 0; t0 < count; t0 += kLanes) {
         Vec planes[n * n][kLanes];
@@ -78,15 +74,16 @@ void products_of(const WinogradJob& job, int64_t begin, int64_t end, float* sums
     float* line = pixels + n * n * kLanes * layout.stride;
     for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * job.tiles, count = least(job.tiles, job.all_tiles() - first);
+        const Runs runs(job, first, count);
         for (int64_t c = 0; c < job.C; c += kLanes)
             transform<typename Filter::BT, m, n>(
                 job, static_cast<const T*>(job.x) + c * job.H * job.W, job.x_image, job.H, job.W, job.pad_h, job.pad_w,
-                least(kLanes, job.C - c), first, count, pixels, line,
+                least(kLanes, job.C - c), runs, pixels, line,
                 {tiles + c / kPanel * job.tiles * kPanel + c % kPanel, layout.tile_plane, kPanel, 0, kLanes});
         for (int64_t k = job.first_k; k < job.end_k; k += kLanes)
             transform<typename Filter::G, m, m>(
                 job, static_cast<const T*>(job.y) + k * job.P * job.Q, job.y_image, job.P, job.Q, 0, 0,
-                least(kLanes, job.K - k), first, count, pixels, line,
+                least(kLanes, job.K - k), runs, pixels, line,
                 {gradients + k * job.tiles, layout.gradient_plane, kRows, job.tiles * kRows, kRows});
         for (int p = 0; p < n * n; ++p)
             for (int64_t row_block = job.first_k / kRows; row_block * kRows < job.end_k; ++row_block)
