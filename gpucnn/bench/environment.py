@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gpucnn import native
 from gpucnn.device import cuda_machine, cuda_problem, parse
 
 CHECKOUT = Path(gpucnn.__file__).resolve().parents[1]
-BUSY = 0.5  # of the CPUs, or of a GPU, by others: more disturbs a measurement
+BUSY = 0.25  # of the CPUs, or of a GPU, by others: more disturbs a measurement
 
 
 def source():
@@ -58,10 +59,31 @@ def about(device="cpu"):
         raise RuntimeError(cuda_problem())
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if kind == "cpu":
-        machine = {**cpu(), "isa": native.cpu().isa(), "load": os.getloadavg()[0]}
+        machine = {**cpu(), "isa": native.cpu().isa(), "load": os.getloadavg()[0], "busy": _busy()}
     else:
         machine = {**gpu(), "cuda": native.cuda().runtime_version(), **gpu_state(number)}
     return {"kind": kind, **machine, **versions, **source()}
+
+
+def _busy(seconds=0.2):
+    """The share of the CPUs' time that others take while this process sleeps; None where the system does not tell.
+
+    The load average cannot tell: a minute long it still counts what this process did itself.
+    """
+    try:
+        before = _cpu_times()
+        time.sleep(seconds)
+        idle, total = (now - then for now, then in zip(_cpu_times(), before, strict=True))
+    except (OSError, ValueError):
+        return None
+    return 1 - idle / total if total else None
+
+
+def _cpu_times():
+    """(idle, all) ticks of all CPUs since they started."""
+    _, *ticks = Path("/proc/stat").read_text().splitlines()[0].split()
+    user_to_steal = [int(tick) for tick in ticks[:8]]  # guests are in user and nice already
+    return sum(user_to_steal[3:5]), sum(user_to_steal)
 
 
 @contextmanager
@@ -111,11 +133,7 @@ def gpu_state(number=0):
 
 def disturbance(found):
     """Why times measured in this ``about(...)`` may mean little, or None."""
-    if found["kind"] == "cpu":
-        cpus = os.cpu_count() or 1
-        if found["load"] > BUSY * cpus:
-            return f"the machine is busy: its load average is {found['load']:.1f} on {cpus} CPUs"
-        return None
     if (found.get("busy") or 0) > BUSY:
-        return f"the GPU is busy: its utilisation is {100 * found['busy']:.0f} %"
+        what = "machine" if found["kind"] == "cpu" else "GPU"
+        return f"the {what} is busy: others use {100 * found['busy']:.0f} % of it"
     return "the GPU is throttled (power or temperature)" if found.get("throttled") else None

@@ -139,22 +139,22 @@ def _proc(file, field):
 class Peak:
     """The most memory in use since it was made: of the GPU's pool, or resident in this process."""
 
-    def __init__(self, kind):
-        self.kind = kind
+    def __init__(self, device):
+        self.device, self.kind = device, parse(device)[0]
         gc.collect()
-        if kind == "cuda":
+        if self.kind == "cuda":
             import cupy
 
             cupy.get_default_memory_pool().free_all_blocks()
         else:
             with suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is used now
-        self.before = 0 if kind == "cuda" else _proc("self/status", "VmRSS")
+        self.before = 0 if self.kind == "cuda" else _proc("self/status", "VmRSS")
 
     def bytes(self):
         """More than when it was made; None where the system does not tell."""
         if self.kind == "cuda":
-            return memory_in_use("cuda")
+            return memory_in_use(self.device)
         peak = _proc("self/status", "VmHWM")
         return None if peak is None or self.before is None else peak - self.before
 
@@ -163,7 +163,7 @@ def measure(name, batch, dtype, device, seconds, compare=None):
     """The fields of a record; Wrong where the network computes something else, MemoryError where it does not fit."""
     kind, number = parse(device)
     with limited_memory(kind):
-        peak = Peak(kind)
+        peak = Peak(device)
         step = Step(name, batch, dtype, device)
         phases = {f"gpucnn {phase}": getattr(step, phase) for phase in PHASES}
         for call in (*phases.values(), *phases.values()):

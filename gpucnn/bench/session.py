@@ -4,7 +4,9 @@ import json
 import sys
 import time
 
+from gpucnn import config
 from gpucnn.cli import Parser
+from gpucnn.device import parse
 
 from .environment import about, disturbance
 
@@ -19,12 +21,14 @@ def arguments(name, description):
 
 
 def torch_or_refuse():
-    """PyTorch, loaded before gpucnn's extension so that both share the OpenMP as PyTorch sets it up."""
+    """Load PyTorch, or a RuntimeError; before gpucnn's extension: both share OpenMP as the first one sets it up."""
     try:
         import torch
     except ImportError as error:
         raise RuntimeError(f"--compare torch needs PyTorch, but {error}; pip install torch") from error
-    return torch
+    # float32 means float32 for both, unless gpucnn is told otherwise; and PyTorch may look for its fastest algorithm.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.get("tf32")
+    torch.backends.cudnn.benchmark = True
 
 
 class Session:
@@ -40,10 +44,15 @@ class Session:
         self.bench, self.total, self.rows, self.refused = bench, total, [], 0
         # First: an output that cannot be written is told at once.
         self.file = open(out, "a") if out else None  # noqa: SIM115
-        self.about, self.bar, self.done = about(device), None, 0
+        self.device, self.about, self.bar, self.done = device, about(device), None, 0
         self.start = time.perf_counter()
 
     def __enter__(self):
+        kind, number = parse(self.device)
+        if kind == "cuda":  # of events and memory, too
+            import cupy
+
+            cupy.cuda.Device(number).use()
         problem = disturbance(self.about)
         print(f"{self.about['device']}" + (f", {n} threads" if (n := self.about.get("threads")) else ""))
         if problem:
