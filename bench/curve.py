@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 import gpucnn
-from bench.environment import cpu, source
 from gpucnn import native
+from gpucnn.bench.environment import cpu, source
 from gpucnn.data import DataLoader, Images, RandomCrop, RandomFlip, cifar10
 from gpucnn.models import cifar_resnet
 

@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 import gpucnn
-from bench.environment import cpu, source
 from gpucnn import native, optim
+from gpucnn.bench.environment import cpu, source
 from tests.optim.rules import ArrayAdam, ArraySGD
 
 OPTIONS = {"SGD": {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}, "Adam": {"lr": 1e-3}}

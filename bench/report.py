@@ -64,7 +64,7 @@ def layer_table(found):
     }
     lines = [
         f"Convolution layers in float32, speed relative to PyTorch's better memory layout ({found[0]['device']},"
-        f" {found[0]['threads']} threads; `python -m bench.conv --compare torch`):",
+        f" {found[0]['threads']} threads; `gpucnn bench conv --compare torch`):",
         "",
         "| layer | input | filter | fwd | dgrad | wgrad |",
         "|---|---|---|---|---|---|",
@@ -108,7 +108,7 @@ def pipeline_table(found):
     for r in found:
         lines += [
             f"Waiting for augmented batches of {r['batch']} while {r['model']} trains ({r['device']}, {r['threads']}"
-            f" threads; medians of {r['turns']} turns, and their range; `python -m bench.pipeline`):",
+            f" threads; medians of {r['turns']} turns, and their range; `gpucnn bench pipeline`):",
             "",
             "| images, workers | time spent waiting | CPU time of step and batch, beside a step on the same batch |",
             "|---|---|---|",
@@ -129,8 +129,8 @@ def accuracy_table(found):
         return []
     dtypes = ("float32", "float16", "bfloat16")
     lines = [
-        "Accuracy against float64 (`python -m bench.accuracy`): f of the tolerance law as measured and as declared in"
-        " `gpucnn.conv.ALGOS`, and the largest relative L2 error, over the shapes of tests/cases.py:",
+        "Accuracy against float64 (`gpucnn bench accuracy`): f of the tolerance law as measured and as declared in"
+        " `gpucnn.conv.ALGOS`, and the largest relative L2 error, over the shapes of gpucnn/bench/cases.py:",
         "",
         "| device | algorithm | direction | f, float32 | declared | relative to | L2, float32 | float16 | bfloat16 |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 import gpucnn
-from bench.environment import cpu, source
 from gpucnn import config, native
+from gpucnn.bench.environment import cpu, source
 from gpucnn.models import lenet
 
 TURN = 10  # steps of one framework before it is the other's turn

@@ -19,13 +19,28 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bench.environment import ROOT, output, source
-
+ROOT = Path(__file__).resolve().parent.parent
 DTYPES = ("float32", "float16", "bfloat16")
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
 STAGE_LIMIT = 3600  # seconds
 GPU_FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "clocks.max.sm")
+
+
+def output(*command):
+    """What a command prints, or None where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def source():
+    """The commit, and whether a tracked file differs from it; by itself, because gpucnn may not be built yet."""
+    return {
+        "commit": output("git", "rev-parse", "HEAD"),
+        "dirty": bool(output("git", "status", "--porcelain", "--untracked-files=no")),
+    }
 
 
 def gpus():

@@ -10,7 +10,22 @@ from ..dtype import FLOATS
 from ..models import MODELS
 from ..training.reader import names
 
-COMMANDS = ("train", "eval", "predict", "summary", "pack", "info")
+COMMANDS = ("train", "eval", "predict", "summary", "pack", "bench", "info")
+# What `gpucnn bench` takes, and the modules of gpucnn.bench behind it.
+BENCHMARKS = {
+    "conv": "convolution layers by each algorithm",
+    "net": "training steps of whole networks",
+    "gemm": "matrix products",
+    "copy": "copies of memory",
+    "accuracy": "errors of each algorithm against float64",
+    "pipeline": "where the time of reading and augmenting images goes",
+    "train": "time and accuracy of training LeNet",
+    "convnet-benchmarks": "the tables of soumith/convnet-benchmarks, and today's",
+    "cnn-benchmarks": "the tables of jcjohnson/cnn-benchmarks, and today's",
+    "lavin-gray": "the tables of Lavin & Gray (2015), and today's",
+    "report": "tables and pictures of results",
+    "diff": "ratios of two files of results",
+}
 # Said of several commands.
 DATA = "a folder or file as gpucnn.data.open_dataset reads it"
 DEVICE = "cpu, cuda or cuda:1 (default: the first GPU, else the CPU)"
@@ -134,6 +149,15 @@ def parser():
     pack.add_argument("--part", choices=("train", "test"), help="of MNIST and CIFAR-10 (default: train)")
     pack.add_argument("--short-side", type=_positive, help="resize to this shorter side (folders of images only)")
     pack.add_argument("--workers", type=_positive, help="threads that decode (default: one a CPU)")
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure speed and accuracy, beside PyTorch and beside the figures of the past",
+        description="Measure: " + "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items()) + ". "
+        "`gpucnn bench NAME --help` shows the options of one.",
+    )
+    bench.add_argument("name", metavar="NAME", choices=BENCHMARKS, help=", ".join(BENCHMARKS))
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its options")
 
     commands.add_parser(
         "info",

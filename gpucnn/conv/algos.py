@@ -17,7 +17,7 @@ class Algo:
     takes         (shape, dtype) -> bool: correct for this shape (not "good" for it)
     workspace     (shape, dtype) -> (least, best) bytes: it works with the first, and has no use for more than the last
     error         f of the tolerance law: the error is at most f u sqrt(L) (|a| conv |b|), u = 2**-24, L products; about
-                  twice what ``python -m bench.accuracy`` measures, and at least 1
+                  twice what ``gpucnn bench accuracy`` measures, and at least 1
     bound         "element": that holds for each element; "plane": with the largest (|a| conv |b|) of the plane, as
                   transforms spread the error of a large value over its neighbours
     deterministic whether two runs give the same bits

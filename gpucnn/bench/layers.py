@@ -1,5 +1,6 @@
 """Convolution layers by network, as (name, ConvShape at a batch size)."""
 
+from dataclasses import replace
 from functools import cache
 
 from gpucnn import nn
@@ -63,16 +64,59 @@ LARGE = [
     )
 ] + [_layer(f"large depthwise 64x56 {R}x{R}", 4, 64, 56, 64, R, groups=64) for R in (11, 21, 31)]
 LAYERS = {"friendly": FRIENDLY, "edges": EDGES, "depthwise": DEPTHWISE, "large": LARGE}
-# Networks whose layers are sets, too, and the batch size: as much as a CPU does in about a second.
+# Networks whose layers are measured when nothing is named, and the batch size: what a CPU does in about a second.
 NETWORKS = {"alexnet-owt": 16, "overfeat": 16, "vgg-e": 8, "googlenet": 8, "resnet-50": 8}
+BATCH = 8  # of other networks
+
+
+def layers_of(name, batch=None):
+    """[(name, ConvShape)] of a set in LAYERS, or of a network in MODELS, each shape once; a ValueError for others.
+
+    batch    in place of the set's own, of NETWORKS or of BATCH
+
+    >>> [(layer, shape.x) for layer, shape in layers_of("alexnet-owt", batch=1)][1]
+    ('alexnet-owt 64x27 to 192 5x5/1', (1, 64, 27, 27))
+    """
+    if name in LAYERS:
+        return [(layer, replace(shape, N=batch or shape.N)) for layer, shape in LAYERS[name]]
+    if name not in MODELS:
+        raise ValueError(
+            f"layers: a set ({', '.join(LAYERS)}) or a network ({', '.join(MODELS)}) is named, but came {name!r}"
+        )
+    return [
+        (f"{name} {s.C}x{s.H} to {s.K} {s.R}x{s.S}/{s.stride[0]}", replace(s, N=batch or NETWORKS.get(name, BATCH)))
+        for s in _shapes(name)
+    ]
 
 
 @cache
-def layers_of(name):
-    """The layers of a set; of a network, each shape once."""
-    if name in LAYERS:
-        return LAYERS[name]
+def _shapes(network):
     with nn.init.skip():
-        network = MODELS[name]()
-    shapes = dict.fromkeys(shape for _, shape in conv_shapes(network, INPUTS[name], NETWORKS[name]))
-    return [(f"{name} {s.C}x{s.H} to {s.K} {s.R}x{s.S}/{s.stride[0]}", s) for s in shapes]
+        made = MODELS[network]()
+    return tuple(dict.fromkeys(shape for _, shape in conv_shapes(made, INPUTS[network])))
+
+
+def shape_from(text):
+    """The ConvShape of "N,C,H,W,K,R,S[,pad[,stride[,dilation[,groups]]]]"; a pair is written 1x2, (h, w).
+
+    >>> shape_from("2,3,12,11,8,4,5,1x2,2x1,1x2").y
+    (2, 8, 6, 7)
+    """
+    parts = text.split(",")
+    try:
+        if not 7 <= len(parts) <= 11:
+            raise ValueError(f"{len(parts)} parts")
+        sizes = [int(part) for part in parts[:7]]
+        pairs = [_pair(part) for part in parts[7:10]]
+        groups = int(parts[10]) if len(parts) > 10 else 1
+    except ValueError as error:
+        rule = "a shape is N,C,H,W,K,R,S[,pad[,stride[,dilation[,groups]]]] in whole numbers, pairs as 1x2"
+        raise ValueError(f"layers: {rule}, but came {text!r} ({error})") from None
+    return ConvShape(*sizes, *pairs, groups=groups)
+
+
+def _pair(text):
+    numbers = tuple(map(int, text.split("x")))
+    if len(numbers) > 2:
+        raise ValueError(f"{len(numbers)} numbers in {text}")
+    return numbers * 2 if len(numbers) == 1 else numbers

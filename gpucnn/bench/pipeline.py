@@ -1,4 +1,4 @@
-"""The input pipeline: `python -m bench.pipeline CIFAR [--model NAME] [--batch 128] [--steps 40] [--out FILE.jsonl]`.
+"""The input pipeline: `gpucnn bench pipeline CIFAR [--model NAME] [--batch 128] [--steps 40] [--out FILE.jsonl]`.
 
 CIFAR is a folder of CIFAR-10 in either form. Printed are the images a second of each stage on one thread (read from
 a packed file, decode, augment, make whole batches) and then, for each source and number of workers, the share of the
@@ -7,7 +7,6 @@ which is fed the same batch over and over: workers take time of the CPU that the
 turns; shares and times are medians of those of the turns, and the range of a share says how noisy the machine was.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -17,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import gpucnn
-from bench.environment import cpu, source
 from gpucnn.data import DataLoader, Draws, Packed, RandomCrop, RandomFlip, cifar10, normalise, pack
 from gpucnn.models import MODELS
+
+from .environment import cpu, source
+from .session import Parser
 
 AUGMENT = (RandomCrop(padding=4), RandomFlip())
 READY = 3  # first steps of a turn, not counted: their batches were made while it was another one's turn
@@ -117,14 +118,19 @@ def summary(times):
     return results
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv):
+    parser = Parser(prog="gpucnn bench pipeline", description="The input pipeline: read, decode, augment, train.")
+    parser.add_argument("--quick", action="store_true", help="few steps of 16 images: under a minute")
     parser.add_argument("cifar", type=Path, help="folder of CIFAR-10")
     parser.add_argument("--model", default="cifar-resnet-20", choices=MODELS)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=21, help="counted steps of each source")
     parser.add_argument("--out", help="append one JSON line to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
+    if options.out:
+        open(options.out, "a").close()  # what cannot be written is told before anything is measured
+    if options.quick:
+        options.batch, options.steps = 16, 1
     encoded = cifar10(options.cifar)[1]
     with tempfile.TemporaryDirectory() as folder:
         pack(encoded, Path(folder) / "test.pack")
@@ -160,7 +166,4 @@ def main():
         }
         with open(options.out, "a") as file:
             file.write(json.dumps(record) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

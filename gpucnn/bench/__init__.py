@@ -1,0 +1,1 @@
+"""The benchmarks behind `gpucnn bench`: one module a subcommand, each with a main(arguments) -> exit code."""

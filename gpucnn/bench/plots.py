@@ -1,0 +1,133 @@
+"""Pictures of results: roofline, algorithms over filter and channels, dtypes side by side, time against batch."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .results import latest
+from .tables import phases
+
+RECORDS = Path(__file__).parent / "records"
+
+
+def _figure(title, x, y, **scales):
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y, **scales)
+    return figure, axes
+
+
+def roofline(records):
+    """TFLOPS of each layer by "auto" over its flops a byte; the roof is what products and copies reached here."""
+    layers = [r for r in records if r["bench"] == "conv" and "auto" in r["median_ms"]]
+    if not layers:
+        return None
+    figure, axes = _figure("Convolution layers", "flops a byte of the operands", "TFLOPS", xscale="log", yscale="log")
+    for label in dict.fromkeys((r["direction"], r["dtype"]) for r in layers):
+        chosen = [r for r in layers if (r["direction"], r["dtype"]) == label]
+        x = [r["flops"] / r["bytes"] for r in chosen]
+        axes.scatter(x, [r["flops"] / r["median_ms"]["auto"] / 1e9 for r in chosen], s=16, label=" ".join(label))
+    flops = max(
+        (r["flops"] / r["median_ms"]["gpucnn"] / 1e9 for r in records if _has(r, "gemm", "gpucnn")), default=None
+    )
+    copies = [r for r in records if r["bench"] == "copy"]
+    if flops and copies:
+        largest = max(copies, key=lambda r: r["bytes"])
+        who = next((w for w in ("on GPU", "memory") if w in largest["median_ms"]), None)
+        if who:
+            rate = 2 * largest["bytes"] / largest["median_ms"][who] / 1e9  # TB/s: read once, written once
+            x = np.geomspace(*axes.get_xlim(), 50)
+            axes.plot(
+                x, np.minimum(flops, rate * x), color="black", linewidth=1, label="products and copies of this device"
+            )
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _has(record, bench, who):
+    return record["bench"] == bench and who in record.get("median_ms", {})
+
+
+def algorithm_map(records):
+    """Which algorithm is the fastest, over filter size and channels, forward."""
+    found = {}
+    for r in records:
+        times = {w: ms for w, ms in r.get("median_ms", {}).items() if w != "auto" and not w.startswith("torch")}
+        if r["bench"] == "conv" and r["direction"] == "fwd" and len(times) > 1:
+            found.setdefault(min(times, key=times.get), []).append((r["shape"][5] * r["shape"][6], r["shape"][1]))
+    if not found:
+        return None
+    figure, axes = _figure(
+        "The fastest algorithm, forward", "taps of the filter (R x S)", "input channels", xscale="log", yscale="log"
+    )
+    for marker, (name, points) in zip("osD^vP*X<>", sorted(found.items()), strict=False):
+        axes.scatter(*zip(*points, strict=True), marker=marker, alpha=0.7, label=name)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def dtype_bars(records):
+    """Images a second of training steps by network, a bar a dtype and framework."""
+    bars = {}
+    for r in records:
+        if r["bench"] == "net":
+            for who, speed in r.get("images_per_second", {}).items():
+                bars.setdefault(f"{who} {r['dtype']}", {})[f"{r['model']}\nbatch {r['batch']}"] = speed
+    if not bars:
+        return None
+    networks = list(dict.fromkeys(name for speeds in bars.values() for name in speeds))
+    figure, axes = _figure("Training steps", "", "images a second", yscale="log")
+    width = 0.8 / len(bars)
+    for i, (label, speeds) in enumerate(bars.items()):
+        places = [n + (i - (len(bars) - 1) / 2) * width for n, name in enumerate(networks) if name in speeds]
+        axes.bar(places, [speeds[name] for name in networks if name in speeds], width, label=label)
+    axes.set_xticks(range(len(networks)), networks, fontsize=7, rotation=30)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def batch_curves(records):
+    """Time an image against the batch: VGG-E's convolutions beside Lavin & Gray's, and networks measured at several."""
+    lines = {}
+    for r in records:
+        if r["bench"] == "lavin-gray":
+            for who, ms in r["median_ms"].items():
+                lines.setdefault(f"VGG-E layers, {who} {r['dtype']}", {})[r["batch"]] = ms / r["batch"]
+        elif r["bench"] == "net" and (times := phases(r, "gpucnn")):
+            lines.setdefault(f"{r['model']} {r['dtype']}, training step", {})[r["batch"]] = sum(times) / r["batch"]
+    lines = {label: points for label, points in lines.items() if len(points) > 1}
+    if not lines:
+        return None
+    if any("VGG-E" in label for label in lines):
+        with open(RECORDS / "lavin_gray_vgg_e.csv", newline="") as file:
+            for row in csv.DictReader(file):
+                label = f"Lavin & Gray 2015: {row['algorithm']} {row['dtype']}"
+                lines.setdefault(label, {})[int(row["batch"])] = float(row["ms"]) / int(row["batch"])
+    figure, axes = _figure("Time against batch", "images in the batch", "ms an image", xscale="log", yscale="log")
+    for label, points in lines.items():
+        axes.plot(*zip(*sorted(points.items()), strict=True), "--" if "Lavin" in label else "o-", label=label)
+    axes.legend(fontsize=8)
+    return figure
+
+
+PLOTS = {"roofline": roofline, "algorithms": algorithm_map, "dtypes": dtype_bars, "batch": batch_curves}
+
+
+def draw(records, folder):
+    """Write NAME.png for each picture that the results give; a folder a device where there are several. The paths."""
+    found, paths = latest(records), []
+    devices = list(dict.fromkeys((r.get("device"), r.get("threads")) for r in found))
+    for number, device in enumerate(devices, 1):
+        here = [r for r in found if (r.get("device"), r.get("threads")) == device]
+        for name, plot in PLOTS.items():
+            figure = plot(here)
+            if figure is not None:
+                path = Path(folder) / (f"{name}.png" if len(devices) == 1 else f"{name}-{number}.png")
+                figure.suptitle(str(device[0]), fontsize=8, x=0.99, ha="right")
+                figure.savefig(path, dpi=120)
+                paths.append(path)
+    return paths

@@ -1,0 +1,60 @@
+"""Times of contenders that take turns in one process, so that a slow moment of the machine meets all of them."""
+
+import time
+
+import numpy as np
+
+LEAST, LONGEST = 5, 20  # runs of each; seconds after which fewer are enough
+
+
+def interleaved(calls, kind, seconds, least=LEAST):
+    """{name: times in seconds}, of {name: function}; each ran before, so that nothing is a first time.
+
+    kind       "cpu", or "cuda": then times are those of CUDA events on the null stream, with the L2 cache full of
+               other data before each call
+    seconds    in all, at least
+    least      runs of each where they fit into LONGEST seconds; one in any case
+    """
+    timed = _on_cuda() if kind == "cuda" else _on_cpu
+    times = {name: [] for name in calls}
+    began, rounds = time.perf_counter(), 0
+    while True:
+        for name, call in calls.items():
+            times[name].append(timed(call))
+        rounds += 1
+        spent = time.perf_counter() - began
+        if (spent >= seconds and rounds >= least) or spent >= max(LONGEST, seconds):
+            return times
+
+
+def _on_cpu(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _on_cuda():
+    import cupy
+
+    other = cupy.empty(max(2 * cupy.cuda.Device().attributes["L2CacheSize"], 1), "uint8")
+
+    def timed(call):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        other.fill(0)
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return cupy.cuda.get_elapsed_time(start, end) / 1e3
+
+    return timed
+
+
+def statistics(times):
+    """What a record keeps of {name: seconds}, in milliseconds, and the number of runs."""
+    return {
+        "median_ms": {name: 1e3 * float(np.median(t)) for name, t in times.items()},
+        "quartiles_ms": {name: [1e3 * float(q) for q in np.percentile(t, (25, 75))] for name, t in times.items()},
+        "min_ms": {name: 1e3 * min(t) for name, t in times.items()},
+        "runs": {name: len(t) for name, t in times.items()},
+    }
