@@ -72,9 +72,9 @@ def rule(kind, direction, shape, dtype, rows):
 
     The limits are read off measurements beside PyTorch on two AVX-512 cores. Winograd pays where both channels and
     tiles are many: below 16 channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay
-    transforming the filters. On CUDA its products and those of spectra are of float32 or TF32, which tensor cores outdo
-    in 16 bits (by the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm is
-    that GEMM on the images themselves; direct needs no memory at all.
+    transforming the filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores
+    outdo in 16 bits (by the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the
+    machine has, and gemm is that GEMM on the images themselves; direct needs no memory at all.
     """
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     best = ["fft"] if _fft_pays(direction, shape) and not widened else []
@@ -94,7 +94,7 @@ def _fft_pays(direction, shape):
     """Whether the products that the spectra save repay the transforms.
 
     The limits are where one thread of AVX-512 was about as fast as PyTorch's better layout, on 80 layers like those of
-    bench's set large. On CUDA they are not measured; the ratio of arithmetic to memory traffic, which decides, is alike.
+    bench's set large. On CUDA they are not measured; the ratio of arithmetic to memory traffic decides, and is alike.
     """
     C, K, taps = shape.C // shape.groups, shape.K // shape.groups, shape.R * shape.S
     # A filter is transformed once for all its products; and one that is narrow saves little along its short side.
