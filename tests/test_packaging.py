@@ -31,15 +31,9 @@ def python(code):
 
 
 def test_import_is_light():
-    heavy = ["cupy", "matplotlib", "tqdm", "safetensors", "gpucnn._cuda"]
+    heavy = ["cupy", "matplotlib", "PIL", "tensorboardX", "tqdm", "safetensors", "argparse", "asyncio", "multiprocessing"]
+    heavy += ["subprocess", "gpucnn._cuda", "gpucnn.bench", "gpucnn.cli"]
     assert python(f"import sys, gpucnn; print([name for name in {heavy} if name in sys.modules])") == "[]"
-
-
-def test_import_is_quick():
-    code = "import time; start = time.perf_counter(); import gpucnn; print(time.perf_counter() - start)"
-    best = min(float(python(code)) for _ in range(5))
-    print(f"import gpucnn: {best:.3f} s")
-    assert best < 0.3  # seconds; the least of five, because a busy machine says nothing about the import
 
 
 def test_version_has_one_source():
