@@ -24,14 +24,8 @@ def records():
 
 def table(found):
     """The README's lines: the last result of each kind, or none."""
-    latest = {
-        (
-            r["bench"],
-            r["device"],
-            *map(r.get, ("dtype", "data", "model", "batch", "layer", "algorithm", "direction")),
-        ): r
-        for r in found
-    }
+    identity = ("dtype", "data", "model", "batch", "layer", "algorithm", "direction")
+    latest = {(r["bench"], r["device"], *map(r.get, identity)): r for r in found}
     trained = [r for r in latest.values() if r["bench"] == "train"]
     stepped = [r for r in latest.values() if r["bench"] == "train_step"]
     lines = []
