@@ -252,7 +252,7 @@ MUTANTS = {
         conv("implicit", "wgrad"),
     ),
     "a phase that misses its last tap": (
-        *("kernels/implicit_gemm.cu", "(taps - first - 1) / period + 1", "(taps - first) / period"),
+        *("kernels/axis_phase.cuh", "(taps - first - 1) / period + 1", "(taps - first) / period"),
         conv("implicit", "dgrad"),
     ),
     "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
