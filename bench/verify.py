@@ -1,8 +1,9 @@
 """The check on a machine with a GPU: `python -m bench.verify OUT [--no-build] [--data DIR]`.
 
-Builds gpucnn for this GPU, runs the tests that need one, runs the kernel tests under compute-sanitizer, and trains
-LeNet in every dtype. OUT/verify.json says what was run where and how it went; each stage leaves a log beside it. A
-stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2 there is no GPU.
+Builds gpucnn for this GPU, runs the tests that need one, runs the kernel tests under compute-sanitizer, trains LeNet in
+every dtype, and runs every benchmark (suite.py). OUT/verify.json says what was run where and how it went; each stage
+leaves a log beside it. A stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2 there
+is no GPU.
 """
 
 import argparse
@@ -182,6 +183,7 @@ def main():
     test(report, "cuda-tests", "tests")
     sanitize(report)
     train(report, options.data and options.data.resolve())
+    report.stage("bench", [sys.executable, ROOT / "bench" / "suite.py", report.folder / "bench", "--device", "cuda"])
     passed = report.close()
     print(f"{'all passed' if passed else 'FAILED'}: {report.folder / 'verify.json'}")
     return 0 if passed else 1

@@ -102,20 +102,41 @@ def batch_curves(records):
     return figure
 
 
+def products(records):
+    """TFLOPS of square matrix products over their size, a line a device: a GPU against the CPU."""
+    lines = {}
+    for r in records:
+        if r["bench"] == "gemm" and len(set(r["size"])) == 1:
+            for who, ms in r["median_ms"].items():
+                label = f"{who} {r['dtype']}, {r.get('device')}"
+                lines.setdefault(label, {})[r["size"][0]] = r["flops"] / ms / 1e9
+    lines = {label: points for label, points in lines.items() if len(points) > 1}
+    if not lines:
+        return None
+    figure, axes = _figure("Matrix products", "rows and columns", "TFLOPS", xscale="log", yscale="log")
+    for label, points in lines.items():
+        axes.plot(*zip(*sorted(points.items()), strict=True), "o-", label=label)
+    axes.legend(fontsize=8)
+    return figure
+
+
 PLOTS = {"roofline": roofline, "algorithms": algorithm_map, "dtypes": dtype_bars, "batch": batch_curves}
 
 
 def draw(records, folder):
-    """Write NAME.png for each picture that the results give; a folder a device where there are several. The paths."""
+    """Write NAME.png for each picture that the results give; a file a device where there are several. The paths."""
     found, paths = latest(records), []
+
+    def save(figure, name, title):
+        if figure is not None:
+            paths.append(Path(folder) / f"{name}.png")
+            figure.suptitle(title, fontsize=8, x=0.99, ha="right")
+            figure.savefig(paths[-1], dpi=120)
+
     devices = list(dict.fromkeys((r.get("device"), r.get("threads")) for r in found))
     for number, device in enumerate(devices, 1):
         here = [r for r in found if (r.get("device"), r.get("threads")) == device]
         for name, plot in PLOTS.items():
-            figure = plot(here)
-            if figure is not None:
-                path = Path(folder) / (f"{name}.png" if len(devices) == 1 else f"{name}-{number}.png")
-                figure.suptitle(str(device[0]), fontsize=8, x=0.99, ha="right")
-                figure.savefig(path, dpi=120)
-                paths.append(path)
+            save(plot(here), name if len(devices) == 1 else f"{name}-{number}", str(device[0]))
+    save(products(found), "products", "")
     return paths

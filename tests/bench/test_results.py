@@ -130,7 +130,9 @@ def test_percent_of_roof():
 
 def test_pictures_of_a_small_file(tmp_path):
     paths = draw(results.read([SMALL]), tmp_path)
-    assert sorted(path.name for path in paths) == ["algorithms.png", "batch.png", "dtypes.png", "roofline.png"]
+    assert sorted(path.name for path in paths) == [
+        *("algorithms.png", "batch.png", "dtypes.png", "products.png", "roofline.png"),
+    ]
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
 
