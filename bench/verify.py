@@ -2,8 +2,8 @@
 
 Builds gpucnn for this GPU, runs the tests that need one, runs the kernel tests under compute-sanitizer, trains LeNet in
 every dtype, and runs every benchmark (suite.py). OUT/verify.json says what was run where and how it went; each stage
-leaves a log beside it. A stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2 there
-is no GPU.
+leaves a log beside it. A stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2
+there is no GPU.
 """
 
 import argparse
