@@ -27,7 +27,6 @@ def table(found):
     identity = ("dtype", "data", "model", "batch", "layer", "algorithm", "direction")
     latest = {(r["bench"], r["device"], *map(r.get, identity)): r for r in found}
     trained = [r for r in latest.values() if r["bench"] == "train"]
-    stepped = [r for r in latest.values() if r["bench"] == "train_step"]
     lines = []
     if trained:
         lines += [
@@ -40,13 +39,6 @@ def table(found):
             for r in trained
         ]
         lines.append("")
-    for r in stepped:
-        ours, theirs = r["quartiles_ms"]["gpucnn"][1], r["quartiles_ms"]["torch"][1]
-        lines += [
-            f"A LeNet training step at batch {r['batch']} takes {ours:.2f} ms, PyTorch's {theirs:.2f} ms"
-            f" (medians of {r['steps']} interleaved steps, {r['device']}, {r['threads']} threads).",
-            "",
-        ]
     lines += layer_table([r for r in latest.values() if r["bench"] == "conv"])
     lines += net_table([r for r in latest.values() if r["bench"] == "net"])
     lines += pictures(found)
