@@ -15,8 +15,8 @@ DTYPES = ("--dtype", "float32", "float16", "bfloat16")
 SETS = ("friendly", "edges", "depthwise", "alexnet-owt", "overfeat", "vgg-e", "googlenet", "resnet-50")
 # What a CPU does in half an hour: few images, and no gradient of large filters, which PyTorch takes minutes for.
 CPU = (
-    ("conv", "--compare", "--seconds", "0.3", "--layers", *SETS),
-    ("conv", "--compare", "--seconds", "0.3", "--layers", "large", "--direction", "fwd", "dgrad"),
+    ("conv", "--compare", "--seconds", "0.2", "--layers", *SETS),
+    ("conv", "--compare", "--seconds", "0.2", "--layers", "large", "--direction", "fwd", "dgrad"),
     ("net", "--compare", "lenet", "--batch", "64"),
     ("net", "--compare", "cifar-resnet-20", "--batch", "128", "--seconds", "10"),
     ("net", "--compare", "vgg-a", "--batch", "8", "--seconds", "20"),

@@ -176,7 +176,7 @@ def measure(name, batch, dtype, device, seconds, compare=None):
         check(name, step.model, dtype, device)
         if compare:
             phases |= torch_phases(step, kind, SCORES[dtype])
-        found = statistics(interleaved(phases, kind, seconds))
+        found = statistics(interleaved(phases, kind, seconds, in_order=True))
     state = gpu_state(number) if kind == "cuda" else {}  # while it is still warm
     frameworks = ["gpucnn", "torch"] if compare else ["gpucnn"]
     total = {who: sum(found["median_ms"][f"{who} {phase}"] for phase in PHASES) for who in frameworks}
@@ -199,7 +199,7 @@ def torch_phases(step, kind, tolerance):
         phases = {f"torch {phase}": getattr(twin, phase) for phase in PHASES}
         for call in phases.values():
             call()
-        seconds[sum(map(sum, interleaved(phases, kind, 0, least=1).values()))] = phases
+        seconds[sum(map(sum, interleaved(phases, kind, 0, 1, in_order=True).values()))] = phases
     return seconds[min(seconds)]
 
 

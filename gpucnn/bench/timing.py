@@ -1,5 +1,6 @@
 """Times of contenders that take turns in one process, so that a slow moment of the machine meets all of them."""
 
+import random
 import time
 
 import numpy as np
@@ -7,8 +8,11 @@ import numpy as np
 LEAST, LONGEST = 5, 20  # runs of each; seconds after which fewer are enough
 
 
-def interleaved(calls, kind, seconds, least=LEAST):
+def interleaved(calls, kind, seconds, least=LEAST, in_order=False):
     """{name: times in seconds}, of {name: function}; each ran before, so that nothing is a first time.
+
+    They take turns in an order that is drawn anew for each round, as what ran before decides what the caches hold;
+    phases, of which one needs what another leaves, are called ``in_order``.
 
     kind       "cpu", or "cuda": then times are those of CUDA events on the null stream, with the L2 cache full of
                other data before each call
@@ -17,10 +21,10 @@ def interleaved(calls, kind, seconds, least=LEAST):
     """
     timed = _on_cuda() if kind == "cuda" else _on_cpu
     times = {name: [] for name in calls}
-    began, rounds = time.perf_counter(), 0
+    order, began, rounds = random.Random(0), time.perf_counter(), 0
     while True:
-        for name, call in calls.items():
-            times[name].append(timed(call))
+        for name in calls if in_order else order.sample(list(calls), len(calls)):
+            times[name].append(timed(calls[name]))
         rounds += 1
         spent = time.perf_counter() - began
         if (spent >= seconds and rounds >= least) or spent >= max(LONGEST, seconds):

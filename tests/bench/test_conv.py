@@ -1,5 +1,6 @@
 """What is counted and checked of a layer: flops and bytes against an independent count, parts of large results."""
 
+from itertools import permutations
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from gpucnn.bench import conv
 from gpucnn.bench.cases import CASES, operands
 from gpucnn.bench.convnet_benchmarks import LAYERS, layer
 from gpucnn.bench.layers import layers_of, shape_from
+from gpucnn.bench.timing import interleaved
 from gpucnn.conv import DIRECTIONS, ConvShape, law, run
 from gpucnn.conv.reference import convolve
 
@@ -131,3 +133,15 @@ def test_layers_of_a_network_and_of_nothing():
     assert [shape.w for shape in names.values()] == [(6, 1, 5, 5), (16, 6, 5, 5), (120, 16, 5, 5)]
     with pytest.raises(ValueError, match=r"^layers: a set .* or a network .*, but came 'vgg-z'$"):
         layers_of("vgg-z")
+
+
+def test_contenders_take_turns_in_any_order_and_phases_in_theirs():
+    ran = []
+    calls = {name: lambda name=name: ran.append(name) for name in "abc"}
+    times = interleaved(calls, "cpu", 0, least=40)
+    rounds = {tuple(ran[i : i + 3]) for i in range(0, 120, 3)}
+    assert len(ran) == 120 and {len(t) for t in times.values()} == {40}
+    assert rounds == set(permutations("abc"))
+    ran.clear()
+    interleaved(calls, "cpu", 0, least=4, in_order=True)
+    assert ran == [*"abc"] * 4
