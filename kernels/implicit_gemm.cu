@@ -21,7 +21,8 @@
 // Accuracy: tensor cores truncate, so a sum of L terms of one sign is low by up to L / 8 units of 2^-24 (L / 4 for
 // TF32): less than the rounding of 16-bit outputs to L = 2^16, and the reason that split promotes its sums.
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
-// Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp).
+// Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the products of
+// "winograd4_split" (csrc/cuda/conv_winograd.cpp).
 #include "axis_phase.cuh"
 #include "implicit_gather.cuh"
 

@@ -99,6 +99,12 @@ def _split(direction):
     return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
 
 
+def _winograd_split(direction):
+    """As _split; and 36 planes of each channel, 16 times over, are numbered in 31 bits."""
+    split = _split(direction)
+    return lambda shape, dtype: _winograd(shape, dtype) and split(shape, dtype) and max(shape.C, shape.K) < 2**21
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
@@ -109,6 +115,7 @@ def _rows(device, direction):
     implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
     implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
                     an infinite operand gives NaN
+    winograd4_split  winograd4 with the products of implicit_split
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -125,6 +132,8 @@ def _rows(device, direction):
         takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:
             rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
+        takes = _winograd_split(direction)
+        rows["winograd4_split"] = _row(device, direction, "winograd4_split", takes, 4.0, "plane", transforms)
     return rows
 
 

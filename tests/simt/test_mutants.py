@@ -82,8 +82,12 @@ def any_split(kernels):
     test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
 
 
-def winograd(case, direction):
-    return lambda kernels: test_conv.test_tolerance_law(kernels, "winograd4", case, direction, FLOAT32)
+def winograd(case, direction, row="winograd4"):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, row, case, direction, FLOAT32)
+
+
+def chunks_of_split_planes(kernels):
+    test_winograd.test_any_workspace(kernels, "winograd4_split", "wgrad")
 
 
 def sliced_winograd(kernels):
@@ -192,6 +196,22 @@ MUTANTS = {
     "a tile that ends right of the image": (
         *("kernels/winograd.cu", "column < corner.columns", "column <= corner.columns"),
         winograd("same_3x3", "dgrad"),
+    ),
+    "filters of another group": (
+        *("kernels/winograd.cu", "group * s.Kg() + column", "column"),
+        winograd("groups_3x3", "dgrad"),
+    ),
+    "filters not padded with zeros": (
+        *("kernels/winograd.cu", "column < columns ?", "true ?"),
+        winograd("tile_plus_one", "fwd", "winograd4_split"),
+    ),
+    "the gradient of split planes taken for the forward product": (
+        *("csrc/cuda/conv_winograd.cpp", "else if (plan.gradient)", "else if (false)"),
+        winograd("same_3x3", "dgrad", "winograd4_split"),
+    ),
+    "sums of chunks of split planes lost": (
+        *("csrc/cuda/conv_winograd.cpp", "dy_planes, sums, first > 0", "dy_planes, sums, false"),
+        chunks_of_split_planes,
     ),
     "a slice of the tiles lost": ("kernels/winograd.cu", "slice < slices;", "slice < slices - 1;", sliced_winograd),
     "a row of pixels meets a tap too many": (
