@@ -8,8 +8,8 @@
 // 16-bit tiles lie by term, as a thread reads 8 channels of one position: ldmatrix transposes them. A thread keeps its
 // chunks of channels, and its position moves on by a step.
 // Speed: as implicit_gemm.cu, with both operands read element by element: for 16 bits a step of a (128, 128) tile is 32
-// mma and 308 other instructions a warp, 32 of them loads, so 680 cycles of issue against 512 of mma on an A100; dw and
-// the partial sums are small. Called as implicit_gemm.cu.
+// mma and 308 other instructions a warp, 32 of them loads, and 32 to promote its sums, so 740 cycles of issue against
+// 512 of mma on an A100; dw and the partial sums are small. Called as implicit_gemm.cu.
 #include "implicit_gather.cuh"
 
 namespace {

@@ -74,6 +74,10 @@ def long_split(kernels):
     test_implicit.test_split_holds_the_law_for_positive_operands(kernels, "many_channels", "fwd")
 
 
+def long_float16(kernels):
+    test_implicit.test_law_for_long_positive_sums(kernels, "fwd")
+
+
 def group_bias(kernels):
     test_conv.test_bias_and_relu(kernels, "implicit", "groups_3x3", "fwd", FLOAT16, True, False)
 
@@ -266,6 +270,14 @@ MUTANTS = {
     "sums of split products that stay in tensor cores": (
         *("kernels/implicit_gemm.cuh", "product(0, 0, partial, 0);", "product(0, 0, sums_, j);"),
         long_split,
+    ),
+    "sums of 16-bit products that stay in tensor cores": (
+        *("kernels/implicit_gemm.cuh", "if (steps % kStepsInTensorCores) return;", "if (steps) return;"),
+        long_float16,
+    ),
+    "promoted sums that also stay": (
+        *("kernels/implicit_gemm.cuh", "sums_[i][j][at] = 0;", ""),
+        long_float16,
     ),
     "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
     "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),
