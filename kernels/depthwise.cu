@@ -80,8 +80,9 @@ __device__ void slide(const Axis& h, const T* column, int H, int64_t W, unsigned
     }
 }
 
+// Two blocks a multiprocessor where taps are counted: left to itself, ptxas spills to fit three.
 template <int kFilter, class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kFilter == 0 ? 2 : 1)
     depthwise_kernel(ConvShape s, bool gradient, int phases_w, unsigned chunks, unsigned items,
                      const T* __restrict__ images, const T* __restrict__ w, const T* __restrict__ bias, bool relu,
                      T* __restrict__ out) {
