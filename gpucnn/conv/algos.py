@@ -72,9 +72,9 @@ def _winograd(shape, dtype):
 
 
 def _depthwise(shape, dtype):
-    """The pixels of a channel are numbered in 31 bits."""
-    fits = shape.N * max(shape.H * shape.W, shape.P * shape.Q) < 2**31
-    return fits and shape.groups == shape.C and dtype != "float64"
+    """The pixels of a channel, and the taps of all, are numbered in 31 bits."""
+    pixels, taps = shape.N * max(shape.H * shape.W, shape.P * shape.Q), shape.K * shape.R * shape.S
+    return max(pixels, taps) < 2**31 and shape.groups == shape.C and dtype != "float64"
 
 
 def _fft(direction):

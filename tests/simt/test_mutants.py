@@ -228,6 +228,12 @@ MUTANTS = {
         "p.tap_apart",
         depthwise("3x3", "dgrad"),
     ),
+    "phases of the second launch lost": (
+        "kernels/depthwise.cu",
+        "first_phase + int(item",
+        "int(item",
+        depthwise("strided", "dgrad"),
+    ),
     "a position of wgrad that stays in its image": (
         *("kernels/depthwise.cu", "p -= s.P, ++n;", "p -= s.P;"),
         depthwise("3x3", "wgrad"),
