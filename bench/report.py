@@ -1,30 +1,31 @@
-"""Writes the README's results from bench/results/*.jsonl: `python -m bench.report [--check]`.
+"""Writes the README's results from bench/results/*.jsonl, and draws its pictures: `python -m bench.report [--check]`.
 
---check writes nothing and fails where the README differs from what the results say.
+--check writes nothing and fails where the README differs from what the results say. It needs Python only: of pictures
+it compares the results from which they were drawn.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- results: written by `python -m bench.report`; do not edit -->", "<!-- /results -->"
 
 
 def records():
     """Every committed measurement, oldest first within a file."""
-    for path in sorted((ROOT / "bench" / "results").glob("*.jsonl")):
+    for path in sorted(RESULTS.glob("*.jsonl")):
         for line in path.read_text().splitlines():
             yield json.loads(line)
 
 
 def table(found):
     """The README's lines: the last result of each kind, or none."""
-    latest = {
-        (r["bench"], r["device"], r["dtype"], *map(r.get, ("data", "layer", "algorithm", "direction"))): r
-        for r in found
-    }
+    identity = ("dtype", "data", "model", "batch", "layer", "algorithm", "direction")
+    latest = {(r["bench"], r["device"], *map(r.get, identity)): r for r in found}
     trained = [r for r in latest.values() if r["bench"] == "train"]
     stepped = [r for r in latest.values() if r["bench"] == "train_step"]
     lines = []
@@ -47,6 +48,8 @@ def table(found):
             "",
         ]
     lines += layer_table([r for r in latest.values() if r["bench"] == "conv"])
+    lines += net_table([r for r in latest.values() if r["bench"] == "net"])
+    lines += pictures(found)
     lines += curve_table([r for r in latest.values() if r["bench"] == "curve"])
     lines += pipeline_table([r for r in latest.values() if r["bench"] == "pipeline"])
     return lines + accuracy_table([r for r in latest.values() if r["bench"] == "accuracy"])
@@ -76,6 +79,47 @@ def layer_table(found):
             ratios = " | ".join("not measured" if v is None else f"{v:.2f}" for v in found_speed)
             lines.append(f"| {r['layer']} | {N}x{C}x{H}x{W} | {K}, {R}x{S} | {ratios} |")
     return [*lines, ""]
+
+
+def net_table(found):
+    """One line a network: milliseconds of a training step and of its phases, and PyTorch's."""
+    if not found:
+        return []
+    first, phases = found[0], ("forward", "backward", "update")
+    lines = [
+        f"Training steps on random images, in ms ({first['device']}, {first['threads']} threads;"
+        " `gpucnn bench net --compare torch`):",
+        "",
+        "| network | batch | dtype | forward | backward | update | step | PyTorch's step | speed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in found:
+        ours, theirs = ([r["median_ms"].get(f"{who} {phase}") for phase in phases] for who in ("gpucnn", "torch"))
+        step, other = sum(ours), sum(theirs) if all(theirs) else None
+        parts = " | ".join(f"{ms:.3g}" for ms in (*ours, step))
+        rival = f"{other:.3g} | {other / step:.2f}" if other else " | "
+        lines.append(f"| {r['model']} | {r['batch']} | {r['dtype']} | {parts} | {rival} |")
+    return [*lines, ""]
+
+
+def pictures(found):
+    """The pictures that ``draw`` leaves, with the digest of what they show."""
+    shown = [r for r in found if r["bench"] in ("conv", "net", "gemm", "copy", "lavin-gray")]
+    if not shown:
+        return []
+    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    lines = [f"<!-- drawn from results of SHA-256 {digest} -->"]
+    lines += [f"![{path.stem}](bench/results/{path.name})" for path in sorted(RESULTS.glob("*.png"))]
+    return [*lines, ""]
+
+
+def draw(found):
+    """Draw the pictures anew."""
+    from gpucnn.bench.plots import draw  # here, because --check needs neither Matplotlib nor the package
+
+    for path in RESULTS.glob("*.png"):
+        path.unlink()
+    draw(found, RESULTS)
 
 
 def curve_table(found):
@@ -153,7 +197,10 @@ def main():
     readme = ROOT / "README.md"
     before = readme.read_text()
     head, rest = before.split(BEGIN)
-    after = "\n".join([head + BEGIN, "", *table(records()), END + rest.split(END)[1]])
+    found = list(records())
+    if not options.check:
+        draw(found)
+    after = "\n".join([head + BEGIN, "", *table(found), END + rest.split(END)[1]])
     if options.check and after != before:
         sys.exit("README.md: results are those of bench/results, but they differ: run python -m bench.report")
     if not options.check:

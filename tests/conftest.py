@@ -1,6 +1,7 @@
 """The tests run against the gpucnn that pip installed, or against the checkout where it is installed as editable."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import gpucnn  # noqa: E402
 from gpucnn.device import cuda_problem  # noqa: E402
 
 NO_GPU = "no usable GPU"
+
+# A shell lets its background jobs ignore Ctrl-C, and so would the processes that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Times vary with the machine, and an example found by chance on one machine is of no use on another.
 hypothesis.settings.register_profile("gpucnn", deadline=None, derandomize=True, database=None)

@@ -31,18 +31,8 @@ def python(code):
 
 
 def test_import_is_light():
-    heavy = [
-        "cupy",
-        "matplotlib",
-        "PIL",
-        "tensorboardX",
-        "tqdm",
-        "safetensors",
-        "argparse",
-        "asyncio",
-        "multiprocessing",
-    ]
-    heavy += ["subprocess", "gpucnn._cuda", "gpucnn.bench", "gpucnn.cli"]
+    heavy = "cupy matplotlib PIL tensorboardX tqdm safetensors argparse asyncio multiprocessing subprocess".split()
+    heavy += ["gpucnn._cuda", "gpucnn.bench", "gpucnn.cli"]
     assert python(f"import sys, gpucnn; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 

@@ -1,6 +1,7 @@
-// Batch normalisation: statistics, forward and backward. A unit of work is a channel: its N planes of HW pixels. Sums
-// are in double, and the variance takes a second pass about the mean: exact enough where the mean is far larger than
-// the deviation. Bounded by memory traffic. Called by bind_cpu.cpp.
+// Batch normalisation: statistics, forward and backward, with what follows it in a network: a sum with another tensor,
+// and ReLU. A unit of work is a channel: its N planes of HW pixels. Sums are in double, and the variance takes a second
+// pass about the mean: exact enough where the mean is far larger than the deviation. Bounded by memory traffic. Called
+// by bind_cpu.cpp.
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -48,16 +49,28 @@ MULTIVERSION double covariance_sum(const T* x, const T* dy, int64_t count, doubl
     return sum;
 }
 
-// y = (x - mean) scale + bias.
-template <class T>
-MULTIVERSION void normalise(const T* x, int64_t count, Acc<T> mean, Acc<T> scale, Acc<T> bias, T* y) {
-    for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>((static_cast<Acc<T>>(x[i]) - mean) * scale + bias);
+// y = (x - mean) scale + bias (+ residual), then ReLU, which keeps a NaN.
+template <bool added, bool relu, class T>
+MULTIVERSION void normalise(const T* x, const T* residual, int64_t count, Acc<T> mean, Acc<T> scale, Acc<T> bias,
+                            T* y) {
+    for (int64_t i = 0; i < count; ++i) {
+        Acc<T> value = (static_cast<Acc<T>>(x[i]) - mean) * scale + bias;
+        if (added) value += static_cast<Acc<T>>(residual[i]);
+        y[i] = static_cast<T>(relu && value < 0 ? Acc<T>(0) : value);
+    }
 }
 
-// dx = dy scale - (x - mean) slope - shift.
+// masked = dy where y > 0, else 0.
+template <class T>
+MULTIVERSION void mask(const T* y, const T* dy, int64_t count, T* masked) {
+    for (int64_t i = 0; i < count; ++i) masked[i] = static_cast<Acc<T>>(y[i]) > 0 ? dy[i] : static_cast<T>(Acc<T>(0));
+}
+
+// dx = dy scale - (x - mean) slope - shift; dx may be dy.
 template <class T>
 MULTIVERSION void input_gradient(const T* x, const T* dy, int64_t count, Acc<T> mean, Acc<T> scale, Acc<T> slope,
                                  Acc<T> shift, T* dx) {
+#pragma GCC ivdep
     for (int64_t i = 0; i < count; ++i)
         dx[i] = static_cast<T>(static_cast<Acc<T>>(dy[i]) * scale - (static_cast<Acc<T>>(x[i]) - mean) * slope - shift);
 }
@@ -76,25 +89,33 @@ void stats(const Planes& p, const T* x, Acc<T>* mean, Acc<T>* var) {
 
 template <class T>
 void fwd(const Planes& p, const T* x, const Acc<T>* mean, const Acc<T>* var, const Acc<T>* weight, const Acc<T>* bias,
-         double eps, T* y) {
+         double eps, const T* residual, bool relu, T* y) {
+    const auto loop = residual ? (relu ? normalise<true, true, T> : normalise<true, false, T>)
+                               : (relu ? normalise<false, true, T> : normalise<false, false, T>);
     parallel_for(p.C, p.threads(), [&](int64_t c, int) {
         const auto scale = static_cast<Acc<T>>(weight[c] / std::sqrt(var[c] + eps));
-        for (int64_t n = 0; n < p.N; ++n)
-            normalise(x + p.offset(n, c), p.HW, mean[c], scale, bias[c], y + p.offset(n, c));
+        for (int64_t n = 0; n < p.N; ++n) {
+            const int64_t plane = p.offset(n, c);
+            loop(x + plane, residual ? residual + plane : nullptr, p.HW, mean[c], scale, bias[c], y + plane);
+        }
     });
 }
 
-// With xhat = (x - mean) / deviation:  dbias = sum(dy),  dweight = sum(dy xhat),
-// dx = weight / deviation (dy - dbias / count - xhat dweight / count), the last two terms in training only.
+// With g = dy, or dy where y > 0 if there was a ReLU, and xhat = (x - mean) / deviation:
+// dbias = sum(g),  dweight = sum(g xhat),
+// dx = weight / deviation (g - dbias / count - xhat dweight / count), the last two terms in training only.
 template <class T>
-void bwd(const Planes& p, bool training, const T* x, const T* dy, const Acc<T>* mean, const Acc<T>* var,
-         const Acc<T>* weight, double eps, T* dx, Acc<T>* dweight, Acc<T>* dbias) {
+void bwd(const Planes& p, bool training, const T* x, const T* dy, const T* y, const Acc<T>* mean, const Acc<T>* var,
+         const Acc<T>* weight, double eps, T* masked, T* dx, Acc<T>* dweight, Acc<T>* dbias) {
+    const T* const gradient = y ? masked : dy;
     parallel_for(p.C, p.threads(), [&](int64_t c, int) {
         const double deviation = std::sqrt(var[c] + eps);
         double sum = 0, covariance = 0;
         for (int64_t n = 0; n < p.N; ++n) {
-            sum += sum_of(dy + p.offset(n, c), p.HW);
-            covariance += covariance_sum(x + p.offset(n, c), dy + p.offset(n, c), p.HW, mean[c]);
+            const int64_t plane = p.offset(n, c);
+            if (y) mask(y + plane, dy + plane, p.HW, masked + plane);
+            sum += sum_of(gradient + plane, p.HW);
+            covariance += covariance_sum(x + plane, gradient + plane, p.HW, mean[c]);
         }
         dbias[c] = static_cast<Acc<T>>(sum);
         dweight[c] = static_cast<Acc<T>>(covariance / deviation);
@@ -102,9 +123,10 @@ void bwd(const Planes& p, bool training, const T* x, const T* dy, const Acc<T>* 
         const double scale = weight[c] / deviation;
         const double slope = training ? scale * covariance / (deviation * deviation * p.count()) : 0;
         const double shift = training ? scale * sum / p.count() : 0;
-        for (int64_t n = 0; n < p.N; ++n)
-            input_gradient<T>(x + p.offset(n, c), dy + p.offset(n, c), p.HW, mean[c], scale, slope, shift,
-                              dx + p.offset(n, c));
+        for (int64_t n = 0; n < p.N; ++n) {
+            const int64_t plane = p.offset(n, c);
+            input_gradient<T>(x + plane, gradient + plane, p.HW, mean[c], scale, slope, shift, dx + plane);
+        }
     });
 }
 
@@ -133,22 +155,25 @@ void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, 
 }
 
 void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address weight,
-                    Address bias, double eps, Address y) {
+                    Address bias, double eps, Address residual, bool relu, Address y) {
     const Planes p = planes("batch_norm_fwd", N, C, HW, 0);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
-        fwd(p, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps, at<T>(y));
+        fwd(p, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps, at<const T>(residual), relu,
+            at<T>(y));
     });
 }
 
-void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address mean,
-                    Address var, Address weight, double eps, Address dx, Address dweight, Address dbias) {
+void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address y,
+                    Address mean, Address var, Address weight, double eps, Address masked, Address dx, Address dweight,
+                    Address dbias) {
     const Planes p = planes("batch_norm_bwd", N, C, HW, 0);
+    if (y && !masked) throw std::invalid_argument("batch_norm_bwd: behind a ReLU (y) its gradient (masked) is written");
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
-        bwd(p, training, at<const T>(x), at<const T>(dy), at<A>(mean), at<A>(var), at<A>(weight), eps, at<T>(dx),
-            at<Acc<T>>(dweight), at<Acc<T>>(dbias));
+        bwd(p, training, at<const T>(x), at<const T>(dy), at<const T>(y), at<A>(mean), at<A>(var), at<A>(weight), eps,
+            at<T>(masked), at<T>(dx), at<Acc<T>>(dweight), at<Acc<T>>(dbias));
     });
 }

@@ -87,12 +87,15 @@ void softmax_bwd(DType, bool log, int64_t rows, int64_t cols, Address y, Address
 void cross_entropy(DType, int64_t rows, int64_t cols, Address x, Address labels, Address weight, double smoothing,
                    Address loss, Address dx);
 
-// Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>; dx may be 0.
+// Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>. residual, of x's
+// shape, is added before the ReLU; 0: none. In bwd, y is the output if there was a ReLU, else 0; masked gets the
+// gradient behind the ReLU, and may be dx; dx may be 0.
 void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var);
 void batch_norm_fwd(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address weight,
-                    Address bias, double eps, Address y);
-void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address mean,
-                    Address var, Address weight, double eps, Address dx, Address dweight, Address dbias);
+                    Address bias, double eps, Address residual, bool relu, Address y);
+void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address y,
+                    Address mean, Address var, Address weight, double eps, Address masked, Address dx, Address dweight,
+                    Address dbias);
 
 // y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
 void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);

@@ -4,6 +4,7 @@ A result that breaks the tolerance law is not timed. Printed are medians in mill
 floating-point operations of the direct algorithm and the bytes of the operands.
 """
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from gpucnn.dtype import FLOATS
 
 from .layers import LAYERS, NETWORKS, layers_of, shape_from
 from .session import DTYPES, Session, arguments, torch_or_refuse
-from .timing import interleaved, statistics
+from .timing import LONGEST, interleaved, statistics
 
 LARGEST_CHECK = 2e8  # flops that the float64 oracle does in a second; of a larger convolution a part is checked
 
@@ -134,15 +135,23 @@ def measure(session, direction, shape, dtype, options, said, wanted, seconds):
     }
     if calls and options.compare:
         calls |= torchs(direction, shape, a, b, device)
-    check = Check(kind, direction, shape, a, b)
+    check, slow = Check(kind, direction, shape, a, b), {}
     for name in list(calls):
+        start = time.perf_counter()
+        out = as_numpy(calls[name](), dtype)
+        spent = time.perf_counter() - start
         try:
-            check(name, as_numpy(calls[name](), dtype))
+            check(name, out)
         except law.LawBroken as error:
             session.refuse(f"{said} {name}", error)
             del calls[name]
+        else:
+            if spent > LONGEST:  # once is enough
+                slow[name] = [spent]
+                del calls[name]
     synchronize(kind)
-    return statistics(interleaved(calls, kind, seconds)) if calls else None
+    times = interleaved(calls, kind, seconds) if calls else {}
+    return statistics(times | slow) if times | slow else None
 
 
 def record(shape, direction, dtype):

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .results import latest
-from .tables import phases
+from .tables import phases, roof
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -31,25 +31,13 @@ def roofline(records):
         chosen = [r for r in layers if (r["direction"], r["dtype"]) == label]
         x = [r["flops"] / r["bytes"] for r in chosen]
         axes.scatter(x, [r["flops"] / r["median_ms"]["auto"] / 1e9 for r in chosen], s=16, label=" ".join(label))
-    flops = max(
-        (r["flops"] / r["median_ms"]["gpucnn"] / 1e9 for r in records if _has(r, "gemm", "gpucnn")), default=None
-    )
-    copies = [r for r in records if r["bench"] == "copy"]
-    if flops and copies:
-        largest = max(copies, key=lambda r: r["bytes"])
-        who = next((w for w in ("on GPU", "memory") if w in largest["median_ms"]), None)
-        if who:
-            rate = 2 * largest["bytes"] / largest["median_ms"][who] / 1e9  # TB/s: read once, written once
+    for dtype in dict.fromkeys(r["dtype"] for r in layers):
+        flops, rate = roof(records, dtype)
+        if flops and rate:
             x = np.geomspace(*axes.get_xlim(), 50)
-            axes.plot(
-                x, np.minimum(flops, rate * x), color="black", linewidth=1, label="products and copies of this device"
-            )
+            axes.plot(x, np.minimum(flops, rate * x), linewidth=1, label=f"products and copies here, {dtype}")
     axes.legend(fontsize=8)
     return figure
-
-
-def _has(record, bench, who):
-    return record["bench"] == bench and who in record.get("median_ms", {})
 
 
 def algorithm_map(records):

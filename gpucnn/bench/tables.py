@@ -19,11 +19,38 @@ def number(value, form=".3g"):
     return "" if value is None else f"{value:{form}}"
 
 
+def of(records, bench):
+    """The records of one benchmark."""
+    return [r for r in records if r["bench"] == bench]
+
+
+def roof(records, dtype):
+    """(TFLOPS of the fastest product in dtype, TB/s of the largest copy) as this device reached them; None: unknown."""
+    products = [r for r in of(records, "gemm") if r["dtype"] == dtype and "gpucnn" in r["median_ms"]]
+    flops = max((r["flops"] / r["median_ms"]["gpucnn"] / 1e9 for r in products), default=None)
+    largest = max(of(records, "copy"), key=lambda r: r["bytes"], default={"median_ms": {}})
+    ms = next((largest["median_ms"][who] for who in ("on GPU", "memory") if who in largest["median_ms"]), None)
+    return flops, ms and 2 * largest["bytes"] / ms / 1e9  # read once, written once
+
+
+def percent_of_roof(flops, bytes_moved, ms, found):
+    """Of what arithmetic and traffic allow at the rates of ``roof``; a fast algorithm can pass 100. None: unknown.
+
+    bytes_moved    None where the traffic is not counted: then arithmetic alone is the roof
+    """
+    products, copies = found
+    if not products or (bytes_moved and not copies):
+        return None
+    least_ms = max(flops / products, bytes_moved / copies if bytes_moved else 0) / 1e9
+    return 100 * least_ms / ms
+
+
 def conv_rows(records):
     """A line a layer, direction and dtype: ours, the fastest row, PyTorch, and what "auto" achieves."""
     headings = ["layer", "shape", "direction", "dtype", "auto ms", "fastest", "ms", "PyTorch ms", "speed", "TFLOPS"]
+    headings.append("% of roof")
     rows = []
-    for r in records:
+    for r in of(records, "conv"):
         N, C, H, W, K, R, S, *_ = r["shape"]
         ours = {who: ms for who, ms in r["median_ms"].items() if not who.startswith("torch")}
         single = {who: ms for who, ms in ours.items() if who != "auto"} or ours
@@ -31,11 +58,13 @@ def conv_rows(records):
             continue
         best, theirs, auto = min(single, key=single.get), better_torch(r["median_ms"]), ours.get("auto")
         measured = auto or single[best]
+        share = percent_of_roof(r["flops"], r["bytes"], measured, roof(records, r["dtype"]))
         rows.append(
             [
                 *(r["layer"], f"{N}x{C}x{H}x{W}, {K} of {R}x{S}", r["direction"], r["dtype"], number(auto), best),
                 *(number(single[best]), number(theirs), f"{theirs / measured:.2f}" if theirs else ""),
                 f"{r['flops'] / measured / 1e9:.3g}",
+                number(share, ".0f"),
             ]
         )
     return headings, rows
@@ -58,26 +87,38 @@ def net_rows(records):
         "update ms",
         "images/s",
         "PyTorch images/s",
+        "% of roof",
         "MiB",
         "W",
     ]
     rows = []
-    for r in records:
+    for r in of(records, "net"):
         who = [r["model"], r["batch"], r["dtype"]]
         if r.get("out_of_memory"):
-            rows.append([*who, "out of memory", *[""] * 6])
+            rows.append([*who, "out of memory", *[""] * 7])
         elif ours := phases(r, "gpucnn"):
             speed = r["images_per_second"]
             memory = number(r["peak_bytes"] and r["peak_bytes"] / 2**20, ".0f")
+            # Backward has two products for each of forward's.
+            share = percent_of_roof(3 * r["flops_forward"], None, sum(ours), roof(records, r["dtype"]))
             speeds = [number(speed.get(framework), ".4g") for framework in ("gpucnn", "torch")]
-            rows.append([*who, *map(number, ours), *speeds, memory, number(r.get("power_w_at_end"), ".0f")])
+            rows.append(
+                [
+                    *who,
+                    *map(number, ours),
+                    *speeds,
+                    number(share, ".0f"),
+                    memory,
+                    number(r.get("power_w_at_end"), ".0f"),
+                ]
+            )
     return headings, rows
 
 
 def gemm_rows(records):
     """A line a product."""
     rows = []
-    for r in records:
+    for r in of(records, "gemm"):
         tflops = {who: r["flops"] / ms / 1e9 for who, ms in r["median_ms"].items()}
         rows.append(
             ["x".join(map(str, r["size"])), r["dtype"], *(number(tflops.get(who)) for who in ("gpucnn", "torch"))]
@@ -87,6 +128,7 @@ def gemm_rows(records):
 
 def copy_rows(records):
     """A line a size, a column a kind of copy."""
+    records = of(records, "copy")
     kinds = list(dict.fromkeys(who for r in records for who in r["median_ms"]))
     rows = [
         [
@@ -102,7 +144,7 @@ def accuracy_rows(records):
     """A line an algorithm, direction and dtype."""
     return ["algorithm", "direction", "dtype", "f of the law", "declared", "relative L2"], [
         [r["algorithm"], r["direction"], r["dtype"], f"{r['factor']:.2f}", f"{r['declared']:g}", f"{r['l2']:.1e}"]
-        for r in records
+        for r in of(records, "accuracy")
     ]
 
 
@@ -127,7 +169,6 @@ def report(records):
         )
         lines += [f"gpucnn {', '.join(versions)}", ""]
         for bench, (title, rows) in TABLES.items():
-            chosen = [r for r in here if r["bench"] == bench]
-            if chosen:
-                lines += [f"### {title}", "", *markdown(*rows(chosen)), ""]
+            if of(here, bench):
+                lines += [f"### {title}", "", *markdown(*rows(here)), ""]
     return lines

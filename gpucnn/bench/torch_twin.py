@@ -58,7 +58,12 @@ def _batch_norm(parameters):
     running = [parameters[name] for name in ("running_mean", "running_var")]
     mean, var = (_tensor(t.data.copy()) for t in running)
     options = {"training": parameters["training"], "momentum": parameters["momentum"], "eps": parameters["eps"]}
-    return lambda x, w, b: torch.nn.functional.batch_norm(x, mean, var, w, b, **options)
+
+    def run(x, w, b, *residual):
+        y = sum(residual, torch.nn.functional.batch_norm(x, mean, var, w, b, **options))
+        return torch.relu(y) if parameters["relu"] else y
+
+    return run
 
 
 def _dropout(parameters):

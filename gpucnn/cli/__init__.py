@@ -23,6 +23,8 @@ BENCHMARKS = {
     "convnet-benchmarks": "the tables of soumith/convnet-benchmarks, and today's",
     "cnn-benchmarks": "the tables of jcjohnson/cnn-benchmarks, and today's",
     "lavin-gray": "the tables of Lavin & Gray (2015), and today's",
+    "stacks": "large filters beside stacks of small ones",
+    "im2col-memory": "the columns of im2col beside the images",
     "report": "tables and pictures of results",
     "diff": "ratios of two files of results",
 }

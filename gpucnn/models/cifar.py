@@ -39,10 +39,10 @@ class PreActivatedBlock(nn.Module):
         self.shortcut = shortcut_of(channels, width, stride, shortcut)
 
     def forward(self, x):
-        y = ops.relu(self.bn1(x))
+        y = self.bn1(x, relu=True)
         if not isinstance(self.shortcut, nn.Identity):
             x = self.shortcut(y)
-        y = ops.relu(self.bn2(self.conv1(y)))
+        y = self.bn2(self.conv1(y), relu=True)
         return self.conv2(self.dropout(y)) + x
 
 

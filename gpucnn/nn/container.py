@@ -6,12 +6,15 @@ from .. import ops
 from .activation import ReLU
 from .conv import Conv2d
 from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d
+
+TAKES_RELU = (Conv2d, BatchNorm1d, BatchNorm2d)
 
 
 class Sequential(Module):
     """Modules applied one after the other; named "0", "1", ... and reached by index.
 
-    A ``Conv2d`` and the ``ReLU`` behind it run as one operation, with the same results.
+    A ``Conv2d`` or batch normalisation and the ``ReLU`` behind it run as one operation, with the same results.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> net[0].weight.shape
@@ -27,10 +30,10 @@ class Sequential(Module):
     def forward(self, x):
         modules, fused = [module for _, module in self.children()], False
         for module, after in zip_longest(modules, modules[1:]):
-            if fused:  # with the convolution before it
+            if fused:  # with the layer before it
                 fused = False
                 continue
-            fused = type(module) is Conv2d and type(after) is ReLU
+            fused = type(module) in TAKES_RELU and type(after) is ReLU
             x = module(x, relu=True) if fused else module(x)
         return x
 

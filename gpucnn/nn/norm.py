@@ -20,7 +20,8 @@ class BatchNorm2d(Module):
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_var = Buffer(np.ones(channels, np.float32))
 
-    def forward(self, x):
+    def forward(self, x, residual=None, relu=False):
+        """x normalised, plus ``residual``, and ReLU after it where ``relu``: ``Sequential`` asks for that."""
         return ops.batch_norm(
             x,
             self.running_mean,
@@ -30,6 +31,8 @@ class BatchNorm2d(Module):
             training=self.training,
             momentum=self.momentum,
             eps=self.eps,
+            residual=residual,
+            relu=relu,
         )
 
     def extra(self):

@@ -14,9 +14,12 @@ from .shape import reshape
 
 
 class BatchNorm(Function):
-    """Normalise (N, C, ...) by the running statistics, or by those of the batch where ``training``."""
+    """Normalise (N, C, ...) by the running statistics, or by those of the batch where ``training``.
 
-    def forward(self, x, weight, bias):
+    Then add the residual, if there is one, and take the ReLU of that where ``relu``.
+    """
+
+    def forward(self, x, weight, bias, *residual):
         xp, wide = array_module(x), dtypes.accumulate(x.dtype)
         x = xp.ascontiguousarray(x)
         self.sizes = (x.shape[0], x.shape[1], prod(x.shape[2:]))
@@ -28,10 +31,12 @@ class BatchNorm(Function):
             self.mean, self.var = (
                 xp.array(running.data, wide, order="C") for running in (self.running_mean, self.running_var)
             )
-        self.save(x, weight)
         y = xp.empty(x.shape, x.dtype)
         scale, shift = xp.ascontiguousarray(weight, wide), xp.ascontiguousarray(bias, wide)
-        launch("batch_norm_fwd", x.dtype.name, *self.sizes, x, self.mean, self.var, scale, shift, self.eps, y)
+        added = xp.ascontiguousarray(residual[0]) if residual else 0  # 0: none
+        statistics = self.mean, self.var, scale, shift, self.eps
+        launch("batch_norm_fwd", x.dtype.name, *self.sizes, x, *statistics, added, self.relu, y)
+        self.save(x, weight, y if self.relu else None)
         return y
 
     def _move_running(self, count):
@@ -42,19 +47,36 @@ class BatchNorm(Function):
                 running += batch * batch.dtype.type(self.momentum)
 
     def backward(self, gy):
-        x, weight = self.saved
+        x, weight, y = self.saved
         xp, wide = array_module(x), self.mean.dtype
-        dx = xp.empty(x.shape, x.dtype) if self.needs[0] else 0  # 0: not wanted
+        gy = xp.ascontiguousarray(gy)
+        # 0: not wanted. What comes behind the ReLU takes the place of dx where the residual does not want it.
+        dx = xp.empty(x.shape, x.dtype) if self.needs[0] or self.relu else 0
+        residual = len(self.needs) > 3 and self.needs[3]
+        masked = xp.empty(x.shape, x.dtype) if self.relu and residual else dx
         dweight, dbias = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
         launch(
             "batch_norm_bwd",
-            *(x.dtype.name, self.training, *self.sizes, x, xp.ascontiguousarray(gy), self.mean, self.var),
-            *(xp.ascontiguousarray(weight, wide), self.eps, dx, dweight, dbias),
+            *(x.dtype.name, self.training, *self.sizes, x, gy, y if self.relu else 0, self.mean, self.var),
+            *(xp.ascontiguousarray(weight, wide), self.eps, masked if self.relu else 0, dx, dweight, dbias),
         )
-        return dx if self.needs[0] else None, dweight, dbias
+        grads = dx if self.needs[0] else None, dweight, dbias
+        return grads if len(self.needs) == 3 else (*grads, masked if self.relu else gy)
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    x,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    *,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    residual=None,
+    relu=False,
+):
     """Batch normalisation, (x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe & Szegedy 2015).
 
     x             (N, C) or (N, C, ...)    float
@@ -62,8 +84,10 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
                                            running = (1 - momentum) running + momentum batch, with the unbiased variance
     weight, bias  (C,) or None             any float dtype
     training      use the mean and the biased variance of this batch (more than one value a channel)
+    residual      of x's shape, or None    added to that, as at the end of a residual block
+    relu          max(that, 0) in the end
 
-    Statistics and sums are in float32 for float16 and bfloat16.
+    All in one pass over memory, rounded once. Statistics and sums are in float32 for float16 and bfloat16.
     """
     x = as_tensor(x)
     checks.floats("batch_norm", x)
@@ -85,10 +109,22 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training
             raise TypeError(f"batch_norm: all tensors are on one device, but came {value.device} and {x.device}")
     if training and count < 2:
         raise ValueError(f"batch_norm: needs more than one value a channel in training, but came {count} ({x.shape})")
+    added = ()
+    if residual is not None:
+        added = (as_tensor(residual),)
+        checks.floats("batch_norm", *added)
+        if added[0].shape != x.shape:
+            raise ValueError(f"batch_norm: residual has the shape of x, but came {added[0].shape} (x {x.shape})")
+        if added[0].device != x.device:
+            raise TypeError(f"batch_norm: all tensors are on one device, but came {added[0].device} and {x.device}")
+        dtype = dtypes.promote(x.dtype, added[0].dtype)
+        x, added = astype(x, dtype), (astype(added[0], dtype),)
     return BatchNorm.apply(
         x,
         weight,
         bias,
+        *added,
+        relu=bool(relu),
         training=training,
         running_mean=running_mean,
         running_var=running_var,
@@ -107,7 +143,7 @@ class Standardize(Function):
         y = xp.empty(x.shape, x.dtype)
         launch("batch_norm_stats", x.dtype.name, 1, rows, columns, x, mean, var)
         one, zero = xp.ones(rows, x.dtype), xp.zeros(rows, x.dtype)
-        launch("batch_norm_fwd", x.dtype.name, 1, rows, columns, x, mean, var, one, zero, self.eps, y)
+        launch("batch_norm_fwd", x.dtype.name, 1, rows, columns, x, mean, var, one, zero, self.eps, 0, False, y)
         self.save(x, mean, var)
         return y
 
@@ -117,8 +153,8 @@ class Standardize(Function):
         dx, unused = xp.empty(x.shape, x.dtype), xp.empty((2, rows), x.dtype)
         launch(
             "batch_norm_bwd",
-            *(x.dtype.name, True, 1, rows, columns, x, xp.ascontiguousarray(gy), mean, var, xp.ones(rows, x.dtype)),
-            *(self.eps, dx, unused[0], unused[1]),
+            *(x.dtype.name, True, 1, rows, columns, x, xp.ascontiguousarray(gy), 0, mean, var),
+            *(xp.ones(rows, x.dtype), self.eps, 0, dx, unused[0], unused[1]),
         )
         return dx
 

@@ -87,6 +87,16 @@ def test_a_wrong_result_gets_no_time(monkeypatch, capsys):
     assert "times the bound at (0, 1, 2, 3)" in why
 
 
+def test_a_slow_contender_runs_once(monkeypatch):
+    ran = []
+    monkeypatch.setattr(conv, "LONGEST", 0.0)
+    monkeypatch.setattr(conv, "run", lambda *arguments, **options: ran.append(0) or run(*arguments, **options))
+    options = SimpleNamespace(device="cpu", compare=None)
+    found = conv.measure(None, "fwd", CASES["never_square"], "float32", options, "", ["im2col"], 0.001)
+    assert found["runs"] == {"im2col": 1}
+    assert len(ran) == 1
+
+
 def test_nan_and_shape_break_the_law():
     shape = SMALL["never_square"]
     a, b = operands(shape, "fwd", np.float32)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpucnn.bench import diff, history, results
 from gpucnn.bench.plots import draw
-from gpucnn.bench.tables import report
+from gpucnn.bench.tables import percent_of_roof, report, roof
 
 SMALL = Path(__file__).parent / "small.jsonl"
 SHAPE = "2,16,12,11,24,3,3,1"
@@ -113,6 +113,19 @@ def test_tables_of_a_small_file():
     assert any(row[0] == "lenet" and "out of memory" in row for row in cells)
     for title in ("Convolution layers", "Training steps of networks", "Matrix products", "Copies", "Accuracy"):
         assert any(line.startswith(f"### {title}") for line in lines)
+
+
+def test_percent_of_roof():
+    """2 TFLOPS and 0.5 TB/s: a layer of 4e12 flops is bound by products, one of 1 byte a flop by traffic."""
+    gemm = {"bench": "gemm", "dtype": "float32", "flops": 6e12, "median_ms": {"gpucnn": 3000.0, "torch": 1.0}}
+    copies = [{"bench": "copy", "bytes": b, "median_ms": {"memory": ms}} for b, ms in ((10**6, 1e-9), (10**9, 4.0))]
+    found = roof([gemm, gemm | {"dtype": "float16", "flops": 1e15}, *copies], "float32")
+    assert found == (2.0, 0.5)
+    assert percent_of_roof(4e12, 1e9, 4000.0, found) == pytest.approx(50)
+    assert percent_of_roof(1e12, 1e12, 4000.0, found) == pytest.approx(50)
+    assert percent_of_roof(4e12, None, 1000.0, found) == pytest.approx(200)
+    assert percent_of_roof(1, 1, 1, roof([gemm], "float32")) is None
+    assert percent_of_roof(1, None, 1, roof(copies, "float32")) is None
 
 
 def test_pictures_of_a_small_file(tmp_path):

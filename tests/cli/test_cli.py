@@ -42,7 +42,9 @@ def test_info(run):
 def test_no_command(run):
     code, _, err = run()
     assert code == 2
-    assert err == "gpucnn: the following arguments are required: train | eval | predict | summary | pack | info\n"
+    assert (
+        err == "gpucnn: the following arguments are required: train | eval | predict | summary | pack | bench | info\n"
+    )
 
 
 def test_train_leaves_metrics_curves_and_checkpoint(run, small_mnist, tmp_path):

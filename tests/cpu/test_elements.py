@@ -66,5 +66,5 @@ def test_loops_that_round_in_place(kernels, name):
     dtype = CPU_DTYPES[name]
     x = every_value(dtype)
     zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    (y,) = kernels("batch_norm_fwd", name, 1, 1, x.size, x, zero, one, one, zero, 0.0, Out(x.shape, dtype))
+    (y,) = kernels("batch_norm_fwd", name, 1, 1, x.size, x, zero, one, one, zero, 0.0, 0, False, Out(x.shape, dtype))
     assert same(y, x)

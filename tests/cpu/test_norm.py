@@ -10,6 +10,8 @@ from tests.kernels.test_norm import (  # noqa: F401
     test_an_empty_batch,
     test_backward,
     test_forward,
+    test_nan_behind_a_relu,
+    test_no_place_for_the_gradient_behind_a_relu,
     test_same_bits_in_any_thread_order,
     test_stats,
 )
@@ -29,12 +31,13 @@ def test_float64(kernels, training):
     mean, var = kernels("batch_norm_stats", "float64", *sizes, x, Out((C,), wide), Out((C,), wide))
     assert np.allclose(mean, x.mean(axis=(0, 2)), rtol=1e-14, atol=1e-15)
     assert np.allclose(var, x.var(axis=(0, 2)), rtol=1e-14)
-    (y,) = kernels("batch_norm_fwd", "float64", *sizes, x, mean, var, weight, bias, 1e-5, Out(sizes, wide))
+    (y,) = kernels("batch_norm_fwd", "float64", *sizes, x, mean, var, weight, bias, 1e-5, 0, False, Out(sizes, wide))
     scale = (weight / np.sqrt(var + 1e-5))[:, None]
     assert np.allclose(y, (x - mean[:, None]) * scale + bias[:, None], rtol=1e-13, atol=1e-14)
 
     outs = Out(sizes, wide), Out((C,), wide), Out((C,), wide)
-    dx, dweight, dbias = kernels("batch_norm_bwd", "float64", training, *sizes, x, dy, mean, var, weight, 1e-5, *outs)
+    inputs = ("float64", training, *sizes, x, dy, 0, mean, var, weight, 1e-5, 0)
+    dx, dweight, dbias = kernels("batch_norm_bwd", *inputs, *outs)
     normal = (x - mean[:, None]) / np.sqrt(var + 1e-5)[:, None]
     assert np.allclose(dbias, dy.sum(axis=(0, 2)), rtol=1e-13)
     assert np.allclose(dweight, (dy * normal).sum(axis=(0, 2)), rtol=1e-13)

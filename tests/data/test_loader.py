@@ -277,7 +277,10 @@ def test_ctrl_c_ends_it_at_once(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    child.stdout.readline()
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    try:
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
     assert child.returncode == 130 and out.endswith("interrupted\n") and not err

@@ -1,4 +1,4 @@
-"""Batch normalisation: statistics (also with a mean far above the deviation), forward, gradient."""
+"""Batch normalisation: statistics (also with a mean far above the deviation), forward, gradient, the ends."""
 
 import numpy as np
 import pytest
@@ -27,10 +27,9 @@ def test_stats(kernels, sizes, offset, dtype):
     check(var, x.var(axis=(0, 2)), x.var(axis=(0, 2)), sizes[0] * sizes[2])
 
 
-@pytest.fixture
-def parts(request, dtype):
+def make_parts(sizes, dtype):
     """x, dy, mean, var, weight, bias; the four last float32."""
-    sizes, rng = request.param, np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal(sizes).astype(dtype) for _ in range(2))
     wide = x.astype(np.float64)
     mean, var = wide.mean(axis=(0, 2)).astype(np.float32), wide.var(axis=(0, 2)).astype(np.float32)
@@ -38,24 +37,42 @@ def parts(request, dtype):
     return x, dy, mean, var, weight, bias
 
 
+@pytest.fixture
+def parts(request, dtype):
+    return make_parts(request.param, dtype)
+
+
+ENDS = pytest.mark.parametrize(("added", "relu"), [(False, False), (True, False), (False, True), (True, True)])
+
+
+@ENDS
 @pytest.mark.parametrize("parts", SIZES, indirect=True)
-def test_forward(kernels, parts, dtype):
-    x, _, mean, var, weight, bias = parts
-    (y,) = kernels("batch_norm_fwd", dtype.name, *x.shape, x, mean, var, weight, bias, EPS, Out(x.shape, dtype))
-    x, mean, var, weight, bias = (a.astype(np.float64) for a in (x, mean, var, weight, bias))
+def test_forward(kernels, parts, dtype, added, relu):
+    x, residual, mean, var, weight, bias = parts
+    ends = residual if added else 0, relu
+    (y,) = kernels("batch_norm_fwd", dtype.name, *x.shape, x, mean, var, weight, bias, EPS, *ends, Out(x.shape, dtype))
+    x, residual, mean, var, weight, bias = (a.astype(np.float64) for a in (x, residual, mean, var, weight, bias))
     scaled = (x - channel(mean)) / channel(np.sqrt(var + EPS)) * channel(weight)
-    check(y, scaled + channel(bias), np.abs(scaled) + channel(np.abs(bias)), ROUNDINGS)
+    wanted = scaled + channel(bias) + added * residual
+    magnitude = np.abs(scaled) + channel(np.abs(bias)) + added * np.abs(residual)
+    check(y, np.maximum(wanted, 0) if relu else wanted, magnitude, ROUNDINGS)
 
 
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("parts", SIZES, indirect=True)
-def test_backward(kernels, parts, training, dtype):
+def test_backward(kernels, parts, training, relu, dtype):
     x, dy, mean, var, weight, _ = parts
     C, count = x.shape[1], x.shape[0] * x.shape[2]
-    inputs = (dtype.name, training, *x.shape, x, dy, mean, var, weight, EPS)
-    dx, dweight, dbias = kernels("batch_norm_bwd", *inputs, Out(x.shape, dtype), Out((C,)), Out((C,)))
-    only = kernels("batch_norm_bwd", *inputs, 0, Out((C,)), Out((C,)))  # dx not wanted
-    assert np.array_equal(only[0], dweight) and np.array_equal(only[1], dbias)
+    y = np.random.default_rng(1).integers(-1, 2, x.shape).astype(dtype) if relu else 0  # zeros are not behind a ReLU
+    inputs = (dtype.name, training, *x.shape, x, dy, y, mean, var, weight, EPS)
+    outs = Out(x.shape, dtype) if relu else 0, Out(x.shape, dtype), Out((C,)), Out((C,))
+    *masked, dx, dweight, dbias = kernels("batch_norm_bwd", *inputs, *outs)
+    only = kernels("batch_norm_bwd", *inputs, outs[0], 0, Out((C,)), Out((C,)))  # dx not wanted
+    assert np.array_equal(only[-2], dweight) and np.array_equal(only[-1], dbias)
+    if relu:
+        dy = np.where(y > 0, dy, dtype.type(0))
+        assert np.array_equal(masked[0], dy) and np.array_equal(only[0], dy)
 
     x, dy, mean, var, weight = (a.astype(np.float64) for a in (x, dy, mean, var, weight))
     deviation = np.sqrt(var + EPS)
@@ -72,6 +89,23 @@ def test_backward(kernels, parts, training, dtype):
     check(dx, wanted, magnitude, count + ROUNDINGS)
 
 
+def test_nan_behind_a_relu(kernels):
+    """Forward keeps it; its gradient is 0, as that of ``relu``."""
+    x, one, zero = np.array([[[np.nan, -1, 2]]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32)
+    (y,) = kernels("batch_norm_fwd", "float32", 1, 1, 3, x, zero, one, one, zero, 0.0, 0, True, Out(x.shape))
+    assert np.array_equal(y, [[[np.nan, 0, 2]]], equal_nan=True)
+    inputs = ("float32", False, 1, 1, 3, zero + np.ones_like(x), np.ones_like(x), y, zero, one, one, 0.0)
+    masked, *_ = kernels("batch_norm_bwd", *inputs, Out(x.shape), 0, Out((1,)), Out((1,)))
+    assert np.array_equal(masked, [[[0, 0, 1]]])
+
+
+def test_no_place_for_the_gradient_behind_a_relu(kernels):
+    x, one = np.ones((1, 1, 3), np.float32), np.ones(1, np.float32)
+    inputs = ("float32", False, 1, 1, 3, x, x, x, one, one, one, 0.0)
+    with pytest.raises(ValueError, match=r"batch_norm_bwd: behind a ReLU"):
+        kernels("batch_norm_bwd", *inputs, 0, 0, Out((1,)), Out((1,)))
+
+
 def test_same_bits_in_any_thread_order(kernels, dtype):
     sizes = (3, 4, 300)
     x = np.random.default_rng(0).standard_normal(sizes).astype(dtype)
@@ -85,7 +119,7 @@ def test_same_bits_in_any_thread_order(kernels, dtype):
 
 def test_an_empty_batch(kernels):
     x, four = np.zeros((0, 4, 9), np.float32), np.ones(4, np.float32)
-    kernels("batch_norm_fwd", "float32", *x.shape, x, four, four, four, four, EPS, Out(x.shape))
-    inputs = ("float32", True, *x.shape, x, x, four, four, four, EPS)
+    kernels("batch_norm_fwd", "float32", *x.shape, x, four, four, four, four, EPS, 0, False, Out(x.shape))
+    inputs = ("float32", True, *x.shape, x, x, 0, four, four, four, EPS, 0)
     _, dweight, dbias = kernels("batch_norm_bwd", *inputs, Out(x.shape), Out((4,)), Out((4,)))
     assert (dweight == 0).all() and (dbias == 0).all()

@@ -1,4 +1,4 @@
-"""Sequential: a convolution and the ReLU behind it are one operation, and nobody can tell."""
+"""Sequential: a convolution or batch norm and the ReLU behind it are one operation, and nobody can tell."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ class OtherReLU(nn.ReLU):
 def network():
     return nn.Sequential(
         *(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, (2, 3), padding="same", bias=False), nn.ReLU()),
-        *(nn.ReLU(), nn.Conv2d(6, 2, 1), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.ReLU(), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 2, 1), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(2, 3, 1), OtherReLU(), nn.Conv2d(3, 1, 1)),
     )
 
@@ -54,4 +54,8 @@ def test_one_operation(capsys):
     with gpucnn.using(debug=2):
         network()(x)
     lines = capsys.readouterr().err.splitlines()
-    assert [sum(f"gpucnn: {name} ->" in line for line in lines) for name in ("conv2d", "relu")] == [5, 3]
+    assert [sum(f"gpucnn: {name} ->" in line for line in lines) for name in ("conv2d", "batchnorm", "relu")] == [
+        5,
+        1,
+        3,
+    ]

@@ -8,14 +8,15 @@ from tests.ops import table_activations, table_layers, table_losses
 from tests.ops.case import Case, apart, between, binary, elementwise, positive, real
 
 
-def batch_norm(training):
-    def call(x, weight, bias):
+def batch_norm(training, relu=False):
+    def call(x, weight, bias, residual=None):
         mean, var = (g.tensor(np.linspace(*ends, x.shape[1]), "float32", x.device) for ends in ((-1, 1), (0.5, 2)))
-        return g.batch_norm(x, mean, var, weight, bias, training=training)
+        return g.batch_norm(x, mean, var, weight, bias, training=training, residual=residual, relu=relu)
 
-    def torch_call(t, x, weight, bias):
+    def torch_call(t, x, weight, bias, residual=0):
         mean, var = t.linspace(-1, 1, x.shape[1]).to(x), t.linspace(0.5, 2, x.shape[1]).to(x)
-        return t.nn.functional.batch_norm(x, mean, var, weight, bias, training)
+        y = t.nn.functional.batch_norm(x, mean, var, weight, bias, training) + residual
+        return t.relu(y) if relu else y
 
     return {"function": call, "torch": torch_call, "spread": True, "forward": 2, "gradient": 3}
 
@@ -270,6 +271,9 @@ CASES = [
     Case("batch_norm", inputs=((4, 3, 2, 3), (3,), (3,)), empty=((0, 3, 2, 3), (3,), (3,)), **batch_norm(False)),
     Case("batch_norm", inputs=((4, 3, 2, 3), (3,), (3,)), variant="training", **batch_norm(True)),
     Case("batch_norm", inputs=((6, 3), (3,), (3,)), variant="training_2d", **batch_norm(True)),
+    Case("batch_norm", inputs=((4, 3, 2, 3), (3,), (3,)), variant="relu", **batch_norm(True, True)),
+    Case("batch_norm", inputs=((4, 3, 2, 3), (3,), (3,), (4, 3, 2, 3)), variant="residual", **batch_norm(True)),
+    Case("batch_norm", inputs=((4, 3, 2, 3), (3,), (3,), (4, 3, 2, 3)), variant="block", **batch_norm(True, True)),
     Case(
         "cross_entropy",
         lambda x: g.cross_entropy(x, g.tensor(LABELS, device=x.device)),

@@ -125,6 +125,7 @@ BAD_VALUES = [
     (lambda: g.batch_norm(X, g.zeros(1), g.ones(8)), "batch_norm: running_mean has one value a channel"),
     (lambda: g.batch_norm(X[:1, :, 0, 0], *STATS, training=True), "batch_norm: needs more than one value a channel"),
     (lambda: g.batch_norm(g.zeros(8), *STATS), "batch_norm: takes (N, C, ...)"),
+    (lambda: g.batch_norm(X, *STATS, residual=X[:1]), "batch_norm: residual has the shape of x"),
     (lambda: g.local_response_norm(X, 0), "local_response_norm: the window has at least one channel, but came 0"),
     (lambda: g.local_response_norm(X, 2.5), "local_response_norm size: takes an int"),
     (lambda: g.local_response_norm(X[0, 0, 0]), "local_response_norm: takes (N, C, ...), none but N zero"),
@@ -149,6 +150,7 @@ BAD_KINDS = [
     (lambda: g.softmax(INTS), "softmax: takes floats .* int64"),
     (lambda: g.dropout(INTS), "dropout: takes floats"),
     (lambda: g.batch_norm(g.zeros(2, 8, dtype="int64"), *STATS), "batch_norm: takes floats"),
+    (lambda: g.batch_norm(X, *STATS, residual=g.zeros(*X.shape, dtype="int64")), "batch_norm: takes floats"),
     (lambda: g.local_response_norm(INTS), "local_response_norm: takes floats"),
     (lambda: g.adaptive_avg_pool2d(g.zeros(1, 1, 4, 4, dtype="uint8"), 2), "adaptive_avg_pool2d: takes floats"),
     (

@@ -120,6 +120,14 @@ def chunks_of_tiles(kernels):
     test_fft.test_any_workspace(kernels, "wgrad", "tiles", "float32")
 
 
+def norm_gradient(kernels):
+    test_norm.test_backward(kernels, test_norm.make_parts((4, 9, 150), FLOAT32), True, True, FLOAT32)
+
+
+def norm_ends(kernels):
+    test_norm.test_forward(kernels, test_norm.make_parts((4, 9, 150), FLOAT32), FLOAT32, True, False)
+
+
 def long_gemm(kernels):
     test_gemm.test_tolerance_law(kernels, FLOAT16, False, False, 1, 1)
 
@@ -162,6 +170,24 @@ MUTANTS = {
     "a variance about zero": (
         *("kernels/norm.cu", "static_cast<Acc>(x[i]) - centre;", "static_cast<Acc>(x[i]);"),
         offset_stats,
+    ),
+    "a gradient in front of the ReLU": (
+        "kernels/norm.cu",
+        "if (!(static_cast<Acc>(y[i]) > 0)) gradient",
+        "if (false) gradient",
+        norm_gradient,
+    ),
+    "a gradient where the ReLU was at zero": (
+        "kernels/norm.cu",
+        "static_cast<Acc>(y[i]) > 0",
+        "static_cast<Acc>(y[i]) >= 0",
+        norm_gradient,
+    ),
+    "the residual of another pixel": (
+        "kernels/norm.cu",
+        "static_cast<float>(residual[i]);",
+        "static_cast<float>(residual[0]);",
+        norm_ends,
     ),
     "sums of 16-bit products in 16 bits": (
         *("csrc/cuda/gemm.cpp", "CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION", "CUBLAS_DEFAULT_MATH"),
@@ -256,7 +282,7 @@ MUTANTS = {
         conv("implicit", "wgrad"),
     ),
     "a phase that misses its last tap": (
-        *("kernels/implicit_gemm.cu", "(taps - first - 1) / period + 1", "(taps - first) / period"),
+        *("kernels/axis_phase.cuh", "(taps - first - 1) / period + 1", "(taps - first) / period"),
         conv("implicit", "dgrad"),
     ),
     "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
