@@ -22,8 +22,10 @@
 // Accuracy: tensor cores truncate. In their model (tests/simt), which keeps no guard bits, a sum of L float16 products
 // of one sign is low by 0.38 L units of 2^-24, so by a whole rounding of the output from L = 20,000 on, and its error
 // factor grows as sqrt(L): none could be declared. Promoted every 128 terms, it is low by less than 50 units for any L,
-// a hundredth of that rounding: the factor is 1.7 at most, where the output hides least. That costs an eighth more
-// instructions, and up to 64 registers a thread, though no block on a multiprocessor for the large tile.
+// a hundredth of that rounding: the factor is 2.9 at most, in 10^5 sums a little above a power of 2, where rounding
+// hides least (4 is declared; every 64 terms it would be 0.9, for another eighth of the instructions). That costs an
+// eighth more instructions and up to 64 registers a thread: the large tile keeps its one block on a multiprocessor, the
+// small one has three instead of four (sm_90a).
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
 // Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the products of
 // "winograd4_split" (csrc/cuda/conv_winograd.cpp).
