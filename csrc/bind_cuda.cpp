@@ -107,6 +107,12 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_winograd4_dgrad", native(conv_winograd_dgrad<4>));
     m.def("conv_winograd4_wgrad", native(conv_winograd_wgrad<4>));
     m.def("conv_winograd4_workspace", native(conv_winograd_workspace<4>));
+    m.def("conv_winograd4_split_filters_bytes", native(conv_winograd_filters_bytes<4>));
+    m.def("conv_winograd4_split_filters", native(conv_winograd_filters<4>));
+    m.def("conv_winograd4_split_fwd", native(conv_winograd_fwd<4, true>));
+    m.def("conv_winograd4_split_dgrad", native(conv_winograd_dgrad<4, true>));
+    m.def("conv_winograd4_split_wgrad", native(conv_winograd_wgrad<4, true>));
+    m.def("conv_winograd4_split_workspace", native(conv_winograd_workspace<4, true>));
     m.def("conv_depthwise_workspace", native(conv_depthwise_workspace));
     m.def("conv_depthwise_fwd", native(conv_depthwise_fwd));
     m.def("conv_depthwise_dgrad", native(conv_depthwise_dgrad));

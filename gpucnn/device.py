@@ -131,6 +131,12 @@ def memory_in_use(device):
         return _cupy().get_default_memory_pool().total_bytes()
 
 
+def free_pool(kind):
+    """Give what the memory pool of the current GPU keeps for later back to it; NumPy has no pool."""
+    if kind == "cuda":
+        _cupy().get_default_memory_pool().free_all_blocks()
+
+
 _rng = np.random.default_rng()
 
 

@@ -28,6 +28,11 @@ namespace {
 constexpr int kRows = 8, kTaps = 9;
 constexpr int64_t kBlocks = 1024;      // fill a GPU
 constexpr int64_t kSliceTerms = 4096;  // of a slice, at least: else its results cost more
+#ifdef __CUDACC__
+constexpr int64_t kMostItems = std::numeric_limits<int>::max();  // of a launch, which counts them in 32 bits
+#else
+constexpr int64_t kMostItems = 7;  // on the host, so that small tests take several launches
+#endif
 
 // One axis of a phase: position p and tap t meet at p * scale + shift + t * step in the source; step is not negative.
 struct Axis {
@@ -80,16 +85,17 @@ __device__ void slide(const Axis& h, const T* column, int H, int64_t W, unsigned
     }
 }
 
+// Two blocks a multiprocessor where taps are counted: left to itself, ptxas spills to fit three.
 template <int kFilter, class T>
-__global__ void __launch_bounds__(kThreads)
-    depthwise_kernel(ConvShape s, bool gradient, int phases_w, unsigned chunks, unsigned items,
+__global__ void __launch_bounds__(kThreads, kFilter == 0 ? 2 : 1)
+    depthwise_kernel(ConvShape s, bool gradient, int first_phase, int phases_w, unsigned chunks, unsigned items,
                      const T* __restrict__ images, const T* __restrict__ w, const T* __restrict__ bias, bool relu,
                      T* __restrict__ out) {
     const int channels = gradient ? s.C : s.K, sources = gradient ? s.K : s.C;
     const int H = gradient ? s.P : s.H, W = gradient ? s.Q : s.W;  // of the source
     const int out_H = gradient ? s.H : s.P, out_W = gradient ? s.W : s.Q;
     for (unsigned item = blockIdx.x; item < items; item += gridDim.x) {
-        const int channel = int(item / chunks % channels), phase = int(item / chunks / channels);
+        const int channel = int(item / chunks % channels), phase = first_phase + int(item / chunks / channels);
         const Axis h = axis_of(gradient, phase / phases_w, s.H, s.P, s.pad_h, s.stride_h, s.dil_h, s.R);
         const Axis v = axis_of(gradient, phase % phases_w, s.W, s.Q, s.pad_w, s.stride_w, s.dil_w, s.S);
         const unsigned of_image = unsigned(ceil_div(h.size, kRows)) * v.size;
@@ -184,9 +190,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 void require_taken(const char* op, const ConvShape& s) {
-    if (s.Cg() != 1 || s.N * std::max(int64_t(s.H) * s.W, int64_t(s.P) * s.Q) >= int64_t(1) << 31)
+    const double pixels = double(s.N) * std::max(double(s.H) * s.W, double(s.P) * s.Q);
+    if (s.Cg() != 1 || std::max(pixels, double(s.K) * s.R * s.S) >= double(1u << 31))
         throw std::invalid_argument(std::string(op) +
-                                    ": takes one input channel a group, with less than 2^31 pixels, " +
+                                    ": takes one input channel a group, with less than 2^31 pixels and taps, " +
                                     "but came groups = " + std::to_string(s.groups) + ", " + s.text());
 }
 
@@ -220,16 +227,21 @@ void run(const char* op, const ConvShape& s, DType dtype, bool gradient, const v
     const int64_t rows = gradient ? ceil_div(s.H, s.stride_h) : s.P,
                   columns = gradient ? ceil_div(s.W, s.stride_w) : s.Q;
     const int64_t chunks = ceil_div(s.N * ceil_div(rows, int64_t(kRows)) * columns, int64_t(kThreads));
-    const int64_t items = chunks * (gradient ? s.C : s.K) * phases_h * phases_w;
+    // Phases can be as many as pixels. Those of one launch; one phase alone has fewer items than 2^31 in any memory.
+    const int64_t of_phase = chunks * (gradient ? s.C : s.K), phases = int64_t(phases_h) * phases_w;
+    const int64_t at_once = std::max<int64_t>(1, kMostItems / of_phase);
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         with_filter(fixed_filter(s, gradient), [&](auto filter) {
-            launch(depthwise_kernel<filter(), T>, blocks_for(items, 1), kThreads, 0, stream, s, gradient, phases_w,
-                   chunks, items, static_cast<const T*>(images), static_cast<const T*>(w), static_cast<const T*>(bias),
-                   relu, static_cast<T*>(out));
+            for (int64_t phase = 0; phase < phases; phase += at_once) {
+                const int64_t items = std::min(at_once, phases - phase) * of_phase;
+                launch(depthwise_kernel<filter(), T>, blocks_for(items, 1), kThreads, 0, stream, s, gradient, phase,
+                       phases_w, chunks, items, static_cast<const T*>(images), static_cast<const T*>(w),
+                       static_cast<const T*>(bias), relu, static_cast<T*>(out));
+                check(cudaGetLastError(), op, s.text());
+            }
         });
     });
-    check(cudaGetLastError(), op, s.text());
 }
 
 }  // namespace

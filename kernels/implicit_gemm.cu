@@ -14,14 +14,21 @@
 // A block computes a tile (128, 128), or (64, 64) where those are too few to fill the GPU; the threads of a warp bring
 // neighbouring positions, whose loads coalesce. Neighbouring blocks share positions, so that x is read from L2.
 // Speed, counted in sm_90a code, for a step of a (128, 128) tile: a warp issues, for 16 bits, 32 mma and 218 other
-// instructions (16 loads of 2 bytes with addresses and borders are half of these), so 500 cycles with two warps a
-// scheduler, against 512 of mma on an A100 and 256 on an H100: bound by issue, at most half of an H100's peak. TF32
-// issues 450 cycles for the same mma cycles; split 1580 for 1536 on an A100; float32 2600 for 2048 of FFMA, 78 % of the
-// peak. Few channels (C = 3) waste the padding to 8 (4). Filters are prepared once and kept by the caller.
-// Accuracy: tensor cores truncate, so a sum of L terms of one sign is low by up to L / 8 units of 2^-24 (L / 4 for
-// TF32): less than the rounding of 16-bit outputs to L = 2^16, and the reason that split promotes its sums.
+// instructions (16 loads of 2 bytes with addresses and borders are half of these), and 32 to promote its sums, so 560
+// cycles with two warps a scheduler, against 512 of mma on an A100 and 256 on an H100: bound by issue, at most 45 % of
+// an H100's peak. TF32 issues 450 cycles for the same mma cycles; split 1580 for 1536 on an A100; float32 2600 for 2048
+// of FFMA, 78 % of the peak. Few channels (C = 3) waste the padding to 8 (4). Filters are prepared once and kept by the
+// caller.
+// Accuracy: tensor cores truncate. In their model (tests/simt), which keeps no guard bits, a sum of L float16 products
+// of one sign is low by 0.38 L units of 2^-24, so by a whole rounding of the output from L = 20,000 on, and its error
+// factor grows as sqrt(L): none could be declared. Promoted every 128 terms, it is low by less than 50 units for any L,
+// a hundredth of that rounding: the factor is 2.9 at most, in 10^5 sums a little above a power of 2, where rounding
+// hides least (4 is declared; every 64 terms it would be 0.9, for another eighth of the instructions). That costs an
+// eighth more instructions and up to 64 registers a thread: the large tile keeps its one block on a multiprocessor, the
+// small one has three instead of four (sm_90a).
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
-// Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp).
+// Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the products of
+// "winograd4_split" (csrc/cuda/conv_winograd.cpp).
 #include "axis_phase.cuh"
 #include "implicit_gather.cuh"
 

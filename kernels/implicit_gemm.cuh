@@ -35,18 +35,22 @@ __device__ inline int at_term(int term, int chunk) {
 }
 
 // The sums of a thread: value(i, j) belongs to row(i), column(j) of the tile; kRows x kColumns of them.
+// promote(steps), after that many calls of multiply, moves sums out of the tensor cores where it is time to.
 // multiply(a, b, rows, columns) adds the product of two tiles, of which only so many rows and columns are wanted.
 
 // Tensor cores: a warp computes (kM / kWarpsM, kN / kWarpsN) by products of (16, 8). With kSplit (T = float), each
 // operand is big + small, both TF32, and three products (small small is below 2^-22 of the result) give float32
-// accuracy (Ootomo & Yokota 2022); since tensor cores truncate, sums run through them for 8 terms only, then add up
-// outside. An infinite operand gives NaN, as its small part is infinity minus infinity.
-// kRoundedA: A holds TF32 numbers already.
+// accuracy (Ootomo & Yokota 2022). An infinite operand gives NaN, as its small part is infinity minus infinity.
+// Tensor cores truncate, so that errors of terms of one sign add up: sums run through them for 8 terms only with
+// kSplit, for 4 steps (128 terms) of 16-bit types, then add up outside, rounded. TF32 rounds its operands more
+// coarsely. kRoundedA: A holds TF32 numbers already.
 template <class T, class Tile, bool kByTerm, bool kSplit, bool kRoundedA = false>
 class TensorCoreProduct {
     static constexpr int kSquaresM = Tile::kM / Tile::kWarpsM / 16, kSquaresN = Tile::kN / Tile::kWarpsN / 8;
     static constexpr int kParts = kSplit ? 2 : 1;
+    static constexpr int kStepsInTensorCores = sizeof(T) == 2 ? 4 : 0;  // 0: sums are not promoted by steps
     float sums_[kSquaresM][kSquaresN][4];
+    float promoted_[kSquaresM][kSquaresN][4];  // the compiler drops it where it stays 0
 
     __device__ static int lane() { return int(threadIdx.x) % 32; }
     __device__ static int first_row() { return int(threadIdx.x) / 32 / Tile::kWarpsN * (Tile::kM / Tile::kWarpsM); }
@@ -68,12 +72,31 @@ class TensorCoreProduct {
     static constexpr int kRows = 2 * kSquaresM, kColumns = 2 * kSquaresN;
     __device__ static int row(int i) { return first_row() + i / 2 * 16 + i % 2 * 8 + lane() / 4; }
     __device__ static int column(int j) { return first_column() + j / 2 * 8 + lane() % 4 * 2 + j % 2; }
-    __device__ float value(int i, int j) const { return sums_[i / 2][j / 2][i % 2 * 2 + j % 2]; }
+    __device__ float value(int i, int j) const {
+        const int at = i % 2 * 2 + j % 2;
+        return sums_[i / 2][j / 2][at] + (kStepsInTensorCores ? promoted_[i / 2][j / 2][at] : 0.f);
+    }
 
     __device__ void clear() {
-        for (auto& row : sums_)
-            for (auto& square : row)
-                for (float& sum : square) sum = 0;
+        for (auto* sums : {&sums_, &promoted_})
+            for (auto& row : *sums)
+                for (auto& square : row)
+                    for (float& sum : square) sum = 0;
+    }
+
+    __device__ void promote(int steps) {
+        if constexpr (kStepsInTensorCores != 0) {
+            if (steps % kStepsInTensorCores) return;
+#pragma unroll
+            for (int i = 0; i < kSquaresM; ++i)
+#pragma unroll
+                for (int j = 0; j < kSquaresN; ++j)
+#pragma unroll
+                    for (int at = 0; at < 4; ++at) {
+                        promoted_[i][j][at] += sums_[i][j][at];
+                        sums_[i][j][at] = 0;
+                    }
+        }
     }
 
     __device__ void multiply(const char* a, const char* b, int rows, int columns) {
@@ -141,6 +164,7 @@ class ScalarProduct {
         return int(threadIdx.x) / 32 % Tile::kWarpsM * kWarpN + 8 * j + int(threadIdx.x) % 8;
     }
     __device__ float value(int i, int j) const { return sums_[i][j]; }
+    __device__ void promote(int) {}
 
     __device__ void clear() {
         for (auto& row : sums_)
@@ -197,6 +221,7 @@ __device__ void sum_over_steps(int steps, Fetch& fetch, Product& product, int ro
         if (more) fetch.start(filling, filling + Tile::kBytesA);
         cp_async_commit();
         product.multiply(reading, reading + Tile::kBytesA, rows, columns);
+        product.promote(step + 1);
         if (more) fetch.finish(filling, filling + Tile::kBytesA);
         if ((filling += Tile::kStageBytes) == end) filling = memory;
         if ((reading += Tile::kStageBytes) == end) reading = memory;

@@ -8,8 +8,8 @@
 // 16-bit tiles lie by term, as a thread reads 8 channels of one position: ldmatrix transposes them. A thread keeps its
 // chunks of channels, and its position moves on by a step.
 // Speed: as implicit_gemm.cu, with both operands read element by element: for 16 bits a step of a (128, 128) tile is 32
-// mma and 308 other instructions a warp, 32 of them loads, so 680 cycles of issue against 512 of mma on an A100; dw and
-// the partial sums are small. Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp).
+// mma and 308 other instructions a warp, 32 of them loads, and 32 to promote its sums, so 740 cycles of issue against
+// 512 of mma on an A100; dw and the partial sums are small. Called as implicit_gemm.cu.
 #include "implicit_gather.cuh"
 
 namespace {
@@ -56,11 +56,12 @@ struct FetchGradient {
     }
 };
 
-// Writes partial (splits, K, Cg, R, S), or dw where partial is null.
+// Writes partial (splits, K, Cg, R, S), or dw where partial is null: adds to it, to accumulate.
 template <class T, class Tile, class Product>
 __global__ void __launch_bounds__(Tile::kThreads)
     wgrad_kernel(ConvShape s, Image x_image, Image dy_image, Advance advance, int64_t tiles, int tiles_m,
-                 int64_t tiles_n, int64_t steps_of_split, const T* x, const T* dy, float* partial, T* dw) {
+                 int64_t tiles_n, int64_t steps_of_split, const T* x, const T* dy, float* partial, bool accumulate,
+                 T* dw) {
     using Fetch = FetchGradient<T, Tile>;
     const int M = s.Kg(), padded = padded_channels<T>(s.Cg());
     const int64_t taps = int64_t(s.R) * s.S, N = taps * padded;
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
                 if (partial)
                     partial[split * size + here] = sums.value(i, j);
                 else
-                    dw[here] = static_cast<T>(sums.value(i, j));
+                    dw[here] = static_cast<T>(sums.value(i, j) + (accumulate ? static_cast<float>(dw[here]) : 0.f));
             }
         }
     }
@@ -126,7 +127,7 @@ int64_t splits_of(const ConvShape& s, DType dtype, int64_t bytes) {
 }
 
 void run(const char* op, const ConvShape& s, DType dtype, bool split, const void* x, const void* dy, void* dw,
-         void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
+         void* workspace, int64_t workspace_bytes, cudaStream_t stream, bool accumulate = false) {
     require_taken(op, s, dtype, split);
     const int64_t pixels = int64_t(s.P) * s.Q, splits = splits_of(s, dtype, workspace_bytes);
     const int64_t products = splits * s.groups;
@@ -143,7 +144,7 @@ void run(const char* op, const ConvShape& s, DType dtype, bool split, const void
         const Advance advance{int(depth / pixels), int(depth % pixels / s.Q), depth % s.Q};
         launch(wgrad_kernel<T, Tile, typename decltype(kind)::Product>, blocks_for(tiles, 1), Tile::kThreads,
                Tile::kSharedBytes, stream, s, image_of_x(s), image_of(s.K, s.groups, s.P, s.Q), advance, tiles, tiles_m,
-               tiles_n, steps_of_split, static_cast<const T*>(x), static_cast<const T*>(dy), partial,
+               tiles_n, steps_of_split, static_cast<const T*>(x), static_cast<const T*>(dy), partial, accumulate,
                static_cast<T*>(dw));
         check(cudaGetLastError(), op, s.text());
     });
@@ -167,4 +168,9 @@ void conv_implicit_wgrad(const ConvShape& s, DType dtype, const void* x, const v
 void conv_implicit_split_wgrad(const ConvShape& s, DType dtype, const void* x, const void* dy, void* dw,
                                void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
     run("conv_implicit_split_wgrad", s, dtype, true, x, dy, dw, workspace, workspace_bytes, stream);
+}
+
+void implicit_split_sums(const ConvShape& s, const float* x, const float* dy, float* sums, bool accumulate,
+                         cudaStream_t stream) {
+    run("implicit_split_sums", s, DType::float32, true, x, dy, sums, nullptr, 0, stream, accumulate);
 }

@@ -58,9 +58,13 @@ void conv_implicit_split_fwd(const ConvShape& shape, DType dtype, const void* x,
 void conv_implicit_split_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 
+// sums (K, C/groups, R, S) <- or, to accumulate, += the weight gradient by split operands; all float32
+void implicit_split_sums(const ConvShape& shape, const float* x, const float* dy, float* sums, bool accumulate, cudaStream_t stream);
+
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
-// filters (n^2, K, C/groups) <- w, whose taps are turned by half a turn for dgrad
-void winograd_filters(int m, DType dtype, int64_t count, bool turned, const void* w, float* filters, cudaStream_t stream);
+// filters (n^2, groups, rows, padded) <- w; rows and columns as of conv_implicit_filters: fwd sums over C/groups columns;
+// dgrad over K/groups, of filters turned by half a turn; up to a multiple of 4 columns, zeros
+void winograd_filters(int m, DType dtype, const ConvShape& shape, bool gradient, const void* w, float* filters, cudaStream_t stream);
 // planes (slices, n^2, channels, stride) <- images; gradient: as wgrad wants tiles of dy
 void winograd_tiles(int m, DType dtype, bool gradient, const TileBlock& block, int slices, const void* images, float* planes, cudaStream_t stream);
 // outputs <- products (n^2, channels, stride); bias (channels,) may be null

@@ -1,8 +1,9 @@
 // winograd: the transforms of Winograd's algorithm for 3x3 filters, F(m x m, 3x3), m = 2 or 4 (Lavin & Gray 2016). An
 // image is cut into tiles of m x m outputs, each seen from n x n pixels, n = m + 2; a transform makes n^2 planes, in
-// which the convolution is a product over channels (csrc/cuda/conv_winograd.cpp, by cuBLAS).
+// which the convolution is a product over channels (csrc/cuda/conv_winograd.cpp).
 //
-//   filters   (n^2, K, Cg)                       G w G^T; for dgrad of the filters turned by half a turn
+//   filters   (n^2, groups, Kg, Cg padded)       G w G^T; for dgrad (n^2, groups, Cg, Kg padded) of the filters turned
+//                                                by half a turn
 //   planes    (slices, n^2, channels, stride)    B^T x B of the tiles of a TileBlock, or, for wgrad, G dy G^T
 //   products  (n^2, channels, stride)            read; A^T of them A, plus bias, then ReLU, are the outputs
 //   sums      (slices, n^2, K, Cg)               read; A^T of their sum A is dw: F(3x3, m x m), whose B^T is the same
@@ -117,11 +118,21 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class G, class T>
 __global__ void __launch_bounds__(kThreads)
-    filters_kernel(int64_t count, bool turned, const T* __restrict__ w, float* __restrict__ filters) {
-    for (int64_t i = thread_index(); i < count; i += thread_count())
+    filters_kernel(ConvShape s, bool gradient, int rows, int columns, int padded, const T* __restrict__ w,
+                   float* __restrict__ filters) {
+    const int64_t count = int64_t(s.groups) * rows * padded;
+    for (int64_t i = thread_index(); i < count; i += thread_count()) {
+        const int64_t row = i / padded, group = row / rows;  // row counts on through the groups
+        const int column = int(i % padded);
+        const int64_t k = gradient ? group * s.Kg() + column : row, c = gradient ? row - group * rows : column;
+        const T* filter = w + (k * s.Cg() + c) * 9;
         both_sides<G, false>(
-            [&](int r, int s) { return static_cast<float>(w[i * 9 + (turned ? 8 - (3 * r + s) : 3 * r + s)]); },
-            [&](int r, int s, float value) { filters[(r * G::rows + s) * count + i] = value; });
+            [&](int r, int t) {
+                const int tap = 3 * r + t;
+                return column < columns ? static_cast<float>(filter[gradient ? 8 - tap : tap]) : 0.f;
+            },
+            [&](int r, int t, float value) { filters[(r * G::rows + t) * count + i] = value; });
+    }
 }
 
 template <class AT, class T>
@@ -154,14 +165,16 @@ unsigned items_of(const TileBlock& b, int slices) { return unsigned(b.stride / 3
 
 }  // namespace
 
-void winograd_filters(int m, DType dtype, int64_t count, bool turned, const void* w, float* filters,
+void winograd_filters(int m, DType dtype, const ConvShape& s, bool gradient, const void* w, float* filters,
                       cudaStream_t stream) {
+    const int rows = gradient ? s.Cg() : s.Kg(), columns = gradient ? s.Kg() : s.Cg();
+    const int padded = ceil_div(columns, 4) * 4;
     with_kinds(m, dtype, [&](auto size, auto element) {
         using T = decltype(element);
-        launch(filters_kernel<typename Winograd<size(), 3>::G, T>, blocks_for(count), kThreads, 0, stream, count,
-               turned, static_cast<const T*>(w), filters);
+        launch(filters_kernel<typename Winograd<size(), 3>::G, T>, blocks_for(int64_t(s.groups) * rows * padded),
+               kThreads, 0, stream, s, gradient, rows, columns, padded, static_cast<const T*>(w), filters);
     });
-    check(cudaGetLastError(), "winograd_filters", std::to_string(count) + " filters");
+    check(cudaGetLastError(), "winograd_filters", s.text());
 }
 
 void winograd_tiles(int m, DType dtype, bool gradient, const TileBlock& block, int slices, const void* images,

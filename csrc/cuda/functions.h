@@ -37,22 +37,23 @@ void conv_gemm_wgrad(const ConvShape& shape, DType dtype, const void* x, const v
 std::pair<int64_t, int64_t> conv_gemm_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
 
 // Convolution with 3x3 filters by Winograd's algorithm (conv_winograd.cpp), m = 2 or 4 outputs a side; filters as
-// conv_winograd_filters writes them take the place of w in fwd and dgrad.
+// conv_winograd_filters writes them, at a multiple of 16 bytes, take the place of w in fwd and dgrad. split: products
+// on tensor cores at float32 accuracy.
 template <int m>
 int64_t conv_winograd_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
 template <int m>
 void conv_winograd_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w,
                            void* filters, cudaStream_t stream);
-template <int m>
+template <int m, bool split = false>
 void conv_winograd_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias,
                        bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
-template <int m>
+template <int m, bool split = false>
 void conv_winograd_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx,
                          void* workspace, int64_t workspace_bytes, cudaStream_t stream);
-template <int m>
+template <int m, bool split = false>
 void conv_winograd_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
                          int64_t workspace_bytes, cudaStream_t stream);
-template <int m>
+template <int m, bool split = false>
 std::pair<int64_t, int64_t> conv_winograd_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
 
 // Convolution by FFT of tiles (conv_fft.cpp), of stride 1 and dilation 1; filters as conv_fft_filters writes them, at a

@@ -72,9 +72,9 @@ def _winograd(shape, dtype):
 
 
 def _depthwise(shape, dtype):
-    """The pixels of a channel are numbered in 31 bits."""
-    fits = shape.N * max(shape.H * shape.W, shape.P * shape.Q) < 2**31
-    return fits and shape.groups == shape.C and dtype != "float64"
+    """The pixels of a channel, and the taps of all, are numbered in 31 bits."""
+    pixels, taps = shape.N * max(shape.H * shape.W, shape.P * shape.Q), shape.K * shape.R * shape.S
+    return max(pixels, taps) < 2**31 and shape.groups == shape.C and dtype != "float64"
 
 
 def _fft(direction):
@@ -99,6 +99,12 @@ def _split(direction):
     return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
 
 
+def _winograd_split(direction):
+    """As _split; and 36 planes of each channel, 16 times over, are numbered in 31 bits."""
+    split = _split(direction)
+    return lambda shape, dtype: _winograd(shape, dtype) and split(shape, dtype) and max(shape.C, shape.K) < 2**21
+
+
 def _rows(device, direction):
     """direct     each output element summed on its own, as the definition says: the reference meaning
     im2col     receptive fields become columns of a matrix, and one GEMM does the rest (Chellapilla et al. 2006; Caffe)
@@ -109,6 +115,7 @@ def _rows(device, direction):
     implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
     implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
                     an infinite operand gives NaN
+    winograd4_split  winograd4 with the products of implicit_split
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -122,9 +129,12 @@ def _rows(device, direction):
     rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
     rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
-        takes = {"implicit": _implicit, "implicit_split": _split(direction)}
-        for name in takes:
-            rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
+        for name, takes, error, bound in (
+            ("implicit", _implicit, 4.0, "element"),  # by sums of one sign in 16 bits; of other sums, below 1
+            ("implicit_split", _split(direction), 2.0, "element"),
+            ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
+        ):
+            rows[name] = _row(device, direction, name, takes, error, bound, transforms)
     return rows
 
 

@@ -28,6 +28,12 @@ def kept_filters(weight, version, key, make):
     return filters
 
 
+def drop_filters():
+    """Give up all that is kept."""
+    with _lock:
+        _kept.clear()
+
+
 def kept_bytes():
     """Bytes of all transformed filters that are kept."""
     with _lock:

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import warnings
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from .. import dtype as dtypes
 from ..device import array_module, device_of, kind_of, to_device
 from . import find
 from .algos import ALGOS
-from .choose import ALIGNMENT, pick
-from .filters import kept_filters
+from .choose import ALIGNMENT, candidates, pick
+from .filters import drop_filters, kept_filters
 from .plan import report, survey
 
 
@@ -30,6 +31,9 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     same array and version: then its transform, if the row has one, is kept for the next call. On CUDA the work is
     queued on the current CuPy stream.
 
+    Where memory runs out, all that is only kept for later is freed. If that is not enough, "auto" and "find" warn, and
+    take a row that needs at most half as many bytes beside the operands; a named row is a MemoryError.
+
     >>> import numpy as np
     >>> from gpucnn.conv import shape_of
     >>> x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
@@ -38,8 +42,8 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     """
     dtype = _check(direction, shape, a, b, bias, relu)
     kind, xp = kind_of(a), array_module(a)
-    out = xp.empty(shape.operands(direction)[2], a.dtype)
-    x, w = xp.ascontiguousarray(a), xp.ascontiguousarray(b)
+    out = _retried(kind, lambda: xp.empty(shape.operands(direction)[2], a.dtype))
+    x, w = (_retried(kind, lambda array=array: xp.ascontiguousarray(array)) for array in (a, b))
     bias = None if bias is None else xp.ascontiguousarray(bias)
 
     def execute(candidate, keep=False):
@@ -56,10 +60,26 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             memory = _scratch(xp, candidate.workspace)
         row.run(shape, dtype, x, operand, out, memory, bias, relu)
 
-    choice = pick(kind, direction, shape, dtype, algorithm, lambda c: find.seconds_of(lambda: execute(c), kind))
-    if config.get("debug") >= 1:
-        print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
-    execute(choice, keep=version is not None)
+    def time(candidate):
+        return find.seconds_of(lambda: _retried(kind, lambda: execute(candidate)), kind)
+
+    choice = pick(kind, direction, shape, dtype, algorithm, time)
+    failed = None
+    while True:
+        if config.get("debug") >= 1:
+            print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
+        try:
+            _retried(kind, lambda choice=choice: execute(choice, keep=version is not None))
+            break
+        except MemoryError as error:
+            wanted = choice.filters + choice.workspace
+            failed = failed or f"conv {direction}: {choice.name} needs {wanted} bytes beside the operands, but {error}"
+            choice = _smaller(kind, direction, shape, dtype, choice) if algorithm in ("auto", "find") else None
+            if not choice:
+                raise MemoryError(f"{failed} ({shape})") from error
+    if failed:
+        text = f"{failed}; {choice.name} ran with {choice.filters + choice.workspace} ({shape})"
+        warnings.warn(text, stacklevel=2)
     return out
 
 
@@ -84,6 +104,27 @@ def plan(shape, *, dtype="float32", device="cpu", direction="fwd", algorithm="au
             run(direction, shape, a, b, algorithm="find")
         choice = pick(device, direction, shape, dtype, "auto" if algorithm == "find" else algorithm)
         return survey(device, direction, shape, dtype, choice)
+
+
+def _retried(kind, call):
+    """call(), and where memory runs out once more, after what is only kept for later has been freed."""
+    try:
+        return call()
+    except MemoryError:
+        pass  # outside of this block nothing holds the arrays of the call any more
+    drop_filters()
+    _memory.kept = None
+    device.free_pool(kind)
+    return call()
+
+
+def _smaller(kind, direction, shape, dtype, failed):
+    """The Candidate to run where memory did not suffice for ``failed``, of at most half its bytes, or None."""
+    wanted = failed.filters + failed.workspace
+    with config.using(workspace=wanted // 2, find=False):
+        if not wanted or all(c.excluded for c in candidates(kind, direction, shape, dtype)):
+            return None
+        return pick(kind, direction, shape, dtype)
 
 
 def _transformed(row, shape, dtype, w, candidate, empty):

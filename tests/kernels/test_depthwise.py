@@ -72,5 +72,9 @@ def test_what_does_not_fit_is_refused(kernels):
             ValueError, match=r"takes one input channel a group, .* but came groups = 3, x .2, 6, 8, 7."
         ):
             kernels.conv("depthwise", direction, CASES["groups"], "float32", a, b, 0)
+    for large in (ConvShape(1, 1, 2**16, 2**15, 1, 1, 1), ConvShape(1, 1, 1, 1, 1, 2**16, 2**15, pad=(2**15, 2**14))):
+        assert not ALGOS["cuda", "fwd"]["depthwise"].takes(large, "float32")
+        with pytest.raises(ValueError, match=r"less than 2\^31 pixels and taps, but came"):
+            kernels.workspace("depthwise", "fwd", large, "float32")
     with pytest.raises(ValueError, match="direction is fwd, dgrad or wgrad, but came forward"):
         kernels.lib.conv_depthwise_workspace(CASES["depthwise"], "float32", "forward")

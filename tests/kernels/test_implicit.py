@@ -89,6 +89,29 @@ def test_split_holds_the_law_for_positive_operands(kernels, case, direction):
     check_conv(direction, shape, a, b, out, ALGOS["cuda", direction]["implicit_split"].error)
 
 
+@pytest.mark.parametrize("case", ["same_3x3", "many_channels", "wide_3x3"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_law_for_positive_operands(kernels, case, direction, name):
+    shape = CASES[case]
+    a, b = (np.abs(array) for array in operands(shape, direction, DTYPES[name]))
+    out = kernels.conv("implicit", direction, shape, name, a, b)
+    check_conv(direction, shape, a, b, out, ALGOS["cuda", direction]["implicit"].error)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_law_for_long_positive_sums(kernels, direction):
+    """As above, for sums a little above 4096, where half a unit in the last place leaves little of u_out unused."""
+    shape = {
+        "fwd": ConvShape(1, 6448, 6, 5, 17, 1, 1),
+        "dgrad": ConvShape(1, 17, 6, 5, 6448, 1, 1),
+        "wgrad": ConvShape(1, 30, 13, 496, 17, 1, 1),
+    }[direction]
+    a, b = (np.abs(array) for array in operands(shape, direction, DTYPES["float16"]))
+    out = kernels.conv("implicit", direction, shape, "float16", a, b, workspace=0)
+    check_conv(direction, shape, a, b, out, ALGOS["cuda", direction]["implicit"].error)
+
+
 def test_split_keeps_the_range_of_float32(kernels):
     """Products of numbers far below and above the range of float16."""
     shape = CASES["same_3x3"]

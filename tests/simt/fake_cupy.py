@@ -5,6 +5,7 @@ itself, and stays an array at shape (). ``empty`` is filled with NaN, as memory 
 Only what CuPy offers under the same name and gpucnn uses is here.
 """
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,8 +199,42 @@ def array(value, dtype=None, order="K"):
     return ndarray(np.array(value.host if isinstance(value, ndarray) else value, dtype, order=order))
 
 
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class MemoryPool:
+    """Of what ``empty`` gives: bytes in use, and bytes that are kept when an array dies and serve no other array."""
+
+    def __init__(self):
+        self.used, self.kept, self.limit = 0, 0, float("inf")
+
+    def set_limit(self, size):
+        self.limit = size or float("inf")
+
+    def free_all_blocks(self):
+        self.kept = 0
+
+    def take(self, array):
+        if self.used + self.kept + array.nbytes > self.limit:
+            raise OutOfMemoryError(f"Out of memory allocating {array.nbytes} bytes")
+        self.used += array.nbytes
+        weakref.finalize(array, self.release, array.nbytes)
+
+    def release(self, size):
+        self.used, self.kept = self.used - size, self.kept + size
+
+
+pool = MemoryPool()
+
+
+def get_default_memory_pool():
+    return pool
+
+
 def empty(shape, dtype=np.float32):
     array = np.empty(shape, dtype)
+    pool.take(array)
     array.reshape(-1).view(np.uint8)[:] = 0xFF
     return ndarray(array)
 

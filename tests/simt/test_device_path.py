@@ -140,6 +140,53 @@ def test_conv2d_in_little_workspace(workspace, dtype):
         case.agree(result, wide, case.forward + case.gradient)
 
 
+@pytest.fixture
+def pool():
+    """The stand-in's memory pool, with nothing kept and no limit."""
+    fake_cupy.pool.free_all_blocks()
+    yield fake_cupy.pool
+    fake_cupy.pool.set_limit(0)
+
+
+def large_conv():
+    shape = ConvShape(1, 16, 9, 8, 12, 3, 3)
+    x, w = operands(shape, "fwd", np.float32)
+    return shape, x, w, [device.to_device(array, "cuda") for array in (x, w)]
+
+
+def test_out_of_memory_frees_the_pool_and_tries_again(pool):
+    shape, _, _, arrays = large_conv()
+    whole = run_conv("fwd", shape, *arrays, algorithm="winograd4")
+    fake_cupy.empty(10**6, "uint8")  # its memory stays in the pool
+    assert pool.kept >= 10**6
+    pool.set_limit(pool.used + 10**6)
+    again = run_conv("fwd", shape, *arrays, algorithm="winograd4")
+    assert pool.kept < 10**6 and np.array_equal(again.get(), whole.get())
+
+
+def test_out_of_memory_falls_to_a_row_that_needs_less(pool):
+    shape, x, w, arrays = large_conv()
+    table = plan(shape, device="cuda")
+    (wanted,) = (line.workspace for line in table.lines if line.name == table.choice)
+    pool.set_limit(pool.used + 4 * int(np.prod(shape.y)) + wanted // 3)
+    needs = f"conv fwd: {table.choice} needs {wanted} bytes .* Out of memory"
+    with pytest.raises(MemoryError, match=needs):
+        run_conv("fwd", shape, *arrays, algorithm=table.choice)
+    with pytest.warns(UserWarning, match=f"{needs} .*; .* ran with"):
+        y = run_conv("fwd", shape, *arrays)
+    check_conv("fwd", shape, x, w, y.get())
+
+
+def test_a_row_that_runs_out_of_memory_while_it_is_timed_is_left_out(pool):
+    shape, x, w, arrays = large_conv()
+    pool.set_limit(pool.used + 4 * int(np.prod(shape.y)))
+    with pytest.warns(UserWarning, match="failed while it was timed .Out of memory"):
+        y = run_conv("fwd", shape, *arrays, algorithm="find")
+    check_conv("fwd", shape, x, w, y.get())
+    timed = {line.name for line in plan(shape, device="cuda").lines if line.seconds}
+    assert "direct" in timed and not timed & {"im2col", "winograd4"}
+
+
 def test_float64_is_refused_by_name():
     x, w = g.ones(1, 1, 3, 3, dtype="float64", device="cuda"), g.ones(1, 1, 2, 2, dtype="float64", device="cuda")
     with pytest.raises(TypeError, match="float64"):

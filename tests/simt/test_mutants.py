@@ -74,6 +74,10 @@ def long_split(kernels):
     test_implicit.test_split_holds_the_law_for_positive_operands(kernels, "many_channels", "fwd")
 
 
+def long_float16(kernels):
+    test_implicit.test_law_for_long_positive_sums(kernels, "fwd")
+
+
 def group_bias(kernels):
     test_conv.test_bias_and_relu(kernels, "implicit", "groups_3x3", "fwd", FLOAT16, True, False)
 
@@ -82,8 +86,12 @@ def any_split(kernels):
     test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
 
 
-def winograd(case, direction):
-    return lambda kernels: test_conv.test_tolerance_law(kernels, "winograd4", case, direction, FLOAT32)
+def winograd(case, direction, row="winograd4"):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, row, case, direction, FLOAT32)
+
+
+def chunks_of_split_planes(kernels):
+    test_winograd.test_any_workspace(kernels, "winograd4_split", "wgrad")
 
 
 def sliced_winograd(kernels):
@@ -219,6 +227,22 @@ MUTANTS = {
         *("kernels/winograd.cu", "column < corner.columns", "column <= corner.columns"),
         winograd("same_3x3", "dgrad"),
     ),
+    "filters of another group": (
+        *("kernels/winograd.cu", "group * s.Kg() + column", "column"),
+        winograd("groups_3x3", "dgrad"),
+    ),
+    "filters not padded with zeros": (
+        *("kernels/winograd.cu", "column < columns ?", "true ?"),
+        winograd("tile_plus_one", "fwd", "winograd4_split"),
+    ),
+    "the gradient of split planes taken for the forward product": (
+        *("csrc/cuda/conv_winograd.cpp", "else if (plan.gradient)", "else if (false)"),
+        winograd("same_3x3", "dgrad", "winograd4_split"),
+    ),
+    "sums of chunks of split planes lost": (
+        *("csrc/cuda/conv_winograd.cpp", "dy_planes, sums, first > 0", "dy_planes, sums, false"),
+        chunks_of_split_planes,
+    ),
     "a slice of the tiles lost": ("kernels/winograd.cu", "slice < slices;", "slice < slices - 1;", sliced_winograd),
     "a row of pixels meets a tap too many": (
         *("kernels/depthwise.cu", "(i >= u && i - u < taps)", "i >= u"),
@@ -229,6 +253,12 @@ MUTANTS = {
         "-p.tap_apart",
         "p.tap_apart",
         depthwise("3x3", "dgrad"),
+    ),
+    "phases of the second launch lost": (
+        "kernels/depthwise.cu",
+        "first_phase + int(item",
+        "int(item",
+        depthwise("strided", "dgrad"),
     ),
     "a position of wgrad that stays in its image": (
         *("kernels/depthwise.cu", "p -= s.P, ++n;", "p -= s.P;"),
@@ -272,6 +302,14 @@ MUTANTS = {
     "sums of split products that stay in tensor cores": (
         *("kernels/implicit_gemm.cuh", "product(0, 0, partial, 0);", "product(0, 0, sums_, j);"),
         long_split,
+    ),
+    "sums of 16-bit products that stay in tensor cores": (
+        *("kernels/implicit_gemm.cuh", "if (steps % kStepsInTensorCores) return;", "if (steps) return;"),
+        long_float16,
+    ),
+    "promoted sums that also stay": (
+        *("kernels/implicit_gemm.cuh", "sums_[i][j][at] = 0;", ""),
+        long_float16,
     ),
     "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
     "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),
