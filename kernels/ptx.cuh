@@ -26,6 +26,7 @@ __device__ inline unsigned shared_address(const void* pointer) {
 }
 #else
 inline char* dynamic_shared() { return static_cast<char*>(simt::dynamic_shared()); }
+inline unsigned shared_address(const void* pointer) { return simt::shared_address(pointer); }
 #endif
 
 // Starts to copy 4 or 16 aligned bytes to shared memory, or to fill them with zeros if not valid; `global` is then not

@@ -22,7 +22,7 @@ import pybind11
 ROOT = Path(__file__).parents[2]
 SIMT = Path(__file__).parent
 CACHE = ROOT / "build" / "simt"
-SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp", SIMT / "cufft.cpp"]
+SHIM = [SIMT / f"{name}.cpp" for name in ("simt", "runtime", "tma", "wgmma", "cublas", "cufft")]
 FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
     "-Wno-unknown-pragmas",  # unroll
@@ -117,11 +117,13 @@ def load(path=None):
 
 @cache
 def selftest():
-    """The library of selftest.cu: each of its functions run_* returns the message of an error, or None."""
-    path = link("selftest", [SIMT / "selftest.cu", *SHIM], (SIMT / "include", ROOT / "kernels"))
+    """The library of selftest*.cu: each of its functions run_* returns the message of an error, or None."""
+    sources = sorted(SIMT.glob("selftest*.cu"))
+    path = link("selftest", [*sources, *SHIM], (SIMT / "include", ROOT / "kernels"))
     library = ctypes.CDLL(str(path))
-    for name in re.findall(r"^EXPORT const char\* (\w+)", (SIMT / "selftest.cu").read_text(), re.M):
-        getattr(library, name).restype = ctypes.c_char_p
+    for source in sources:
+        for name in re.findall(r"^EXPORT const char\* (\w+)", source.read_text(), re.M):
+            getattr(library, name).restype = ctypes.c_char_p
     library.simt_seed(ctypes.c_uint64(0))
     return library
 
