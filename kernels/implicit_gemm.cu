@@ -22,7 +22,7 @@
 // TF32): less than the rounding of 16-bit outputs to L = 2^16, and the reason that split promotes its sums.
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
 // Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp).
-#include "axis_phase.cuh"
+#include "axis_phase.h"
 #include "implicit_gather.cuh"
 
 namespace {

@@ -24,6 +24,7 @@ class Algo:
     filters       (shape, dtype) -> bytes of the transformed filters that run takes for b, at a multiple of 64 bytes;
                   None: run takes the filters as they are
     transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
+    lacks         (extension) -> what it needs that the current device has not, or None
     """
 
     run: Callable
@@ -34,6 +35,7 @@ class Algo:
     deterministic: bool = True
     filters: Callable | None = None
     transform: Callable | None = None
+    lacks: Callable = lambda extension: None
 
 
 def _row(device, direction, name, takes, error, bound="element", transforms=False):
@@ -94,6 +96,17 @@ def _implicit(shape, dtype):
     return max(image, filters) < 2**31
 
 
+def _hopper(shape, dtype):
+    """What tensor maps of images can say."""
+    reach = (d * (taps - 1) for d, taps in zip(shape.dilation, (shape.R, shape.S), strict=True))
+    fits = max(shape.stride) <= 8 and max(*shape.pad, *reach) <= 127 and _implicit(shape, dtype)
+    return fits and shape.groups == 1 and dtype in ("float16", "bfloat16")
+
+
+def _lacks_hopper(extension):
+    return None if extension.implicit_hopper_available() else "a GPU of compute capability 9.0, and code for sm_90a"
+
+
 def _split(direction):
     """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
     return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
@@ -109,6 +122,7 @@ def _rows(device, direction):
     implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
     implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
                     an infinite operand gives NaN
+    implicit_hopper    the same for 16 bits on GPUs of compute capability 9.0, whose copy engine gathers the tiles
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -125,6 +139,9 @@ def _rows(device, direction):
         takes = {"implicit": _implicit, "implicit_split": _split(direction)}
         for name in takes:
             rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
+        if direction != "wgrad":
+            hopper = _row(device, direction, "implicit_hopper", _hopper, 2.0, transforms=True)
+            rows["implicit_hopper"] = replace(hopper, lacks=_lacks_hopper)
     return rows
 
 

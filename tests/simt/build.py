@@ -1,6 +1,7 @@
 """Compiles kernels/ and csrc/cuda for the host, against the stand-in headers of tests/simt/include.
 
-``load()`` gives the module _simt, with the functions of gpucnn._cuda and ``seed(n)`` for the order of its fibers.
+``load()`` gives the module _simt, with the functions of gpucnn._cuda, ``seed(n)`` for the order of its fibers, and
+``hopper(yes)`` for whether the device that it plays is of compute capability 9.0 (as it is at first).
 Objects are kept under build/simt by a hash of everything that goes into them; two processes may build at once.
 """
 
@@ -109,9 +110,9 @@ def load(path=None):
     spec = importlib.util.spec_from_file_location(f"{path.stem}._simt", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    seed = ctypes.CDLL(str(path)).simt_seed
-    seed.argtypes = [ctypes.c_uint64]
-    module.seed = seed
+    library = ctypes.CDLL(str(path))
+    library.simt_seed.argtypes, library.simt_hopper.argtypes = [ctypes.c_uint64], [ctypes.c_bool]
+    module.seed, module.hopper = library.simt_seed, library.simt_hopper
     return module
 
 

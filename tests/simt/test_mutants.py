@@ -13,6 +13,7 @@ from tests.kernels import (
     test_gemm,
     test_im2col,
     test_implicit,
+    test_implicit_hopper,
     test_norm,
     test_pool,
     test_softmax,
@@ -80,6 +81,20 @@ def group_bias(kernels):
 
 def any_split(kernels):
     test_implicit.test_wgrad_in_any_workspace(kernels, "implicit", "float16", FLOAT16)
+
+
+def hopper(case, direction):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, "implicit_hopper", case, direction, FLOAT16)
+
+
+def hopper_tiles(kernels):
+    for seed in range(3):
+        kernels.seed(seed)
+        test_implicit_hopper.test_tiles(kernels, "fwd", "float16")
+
+
+def hopper_chunks(kernels):
+    test_implicit_hopper.test_images_in_any_workspace(kernels, "fwd")
 
 
 def winograd(case, direction):
@@ -246,6 +261,67 @@ MUTANTS = {
     "sums of split products that stay in tensor cores": (
         *("kernels/implicit_gemm.cuh", "product(0, 0, partial, 0);", "product(0, 0, sums_, j);"),
         long_split,
+    ),
+    "a stage filled before it is free": (
+        *("kernels/implicit_hopper.cu", "slot.parity ^ 1);", "slot.parity);"),
+        hopper_tiles,
+    ),
+    "a stage not waited for": (
+        *("kernels/implicit_hopper.cu", "barrier_wait(&full[slot.stage], slot.parity);", ""),
+        hopper_tiles,
+    ),
+    "a parity that stays": ("kernels/implicit_hopper.cu", ", parity ^= 1;", ";", hopper_tiles),
+    "a stage given back while it is read": (
+        *("kernels/implicit_hopper.cu", "barrier_arrive(&empty[before]);", "barrier_arrive(&empty[slot.stage]);"),
+        hopper_tiles,
+    ),
+    "a step's products not waited for": (
+        *("kernels/implicit_hopper.cu", "wgmma_wait<1>(sums);", "wgmma_wait<2>(sums);"),
+        hopper_tiles,
+    ),
+    "the last products not waited for": ("kernels/implicit_hopper.cu", "wgmma_wait<0>(sums);", "", hopper_tiles),
+    "sums used without a fence": ("kernels/implicit_hopper.cu", "wgmma_fence(sums);", "", hopper_tiles),
+    "a filter too many": (
+        *("kernels/implicit_hopper.cu", "filter >= s.filters", "filter > s.filters"),
+        hopper("never_square", "fwd"),
+    ),
+    "a position too many": (
+        *("kernels/implicit_hopper.cu", "position >= positions", "position > positions"),
+        hopper("one_pixel", "fwd"),
+    ),
+    "the last channels left out": (
+        *("kernels/implicit_hopper.cu", "ceil_div(s.channels, kHopperChannels)", "s.channels / kHopperChannels"),
+        hopper_tiles,
+    ),
+    "an offset without dilation": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "-pad, stride, dilation,", "-pad, stride, 1,"),
+        hopper("never_square", "fwd"),
+    ),
+    "taps of a phase in the order of the filter": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "-p.tap_apart", "p.tap_apart"),
+        hopper("same_3x3", "dgrad"),
+    ),
+    "a corner off by one": (
+        *(
+            "csrc/cuda/conv_implicit_hopper.cpp",
+            "lower + (positions - 1) * stride - (size - 1)",
+            "lower + (positions - 1) * stride - size",
+        ),
+        hopper("same_3x3", "fwd"),
+    ),
+    "pixels without the swizzle": (
+        *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
+        hopper("same_3x3", "fwd"),
+    ),
+    "a tile of NHWC overwritten": (
+        "kernels/nhwc.cu",
+        "        __syncthreads();  // the next",
+        "        // the next",
+        hopper("many_channels", "fwd"),
+    ),
+    "images of a chunk from the first on": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "n * source.elements() * 2", "0 * source.elements() * 2"),
+        hopper_chunks,
     ),
     "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
     "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),
