@@ -15,10 +15,11 @@
 //   empty[stage]  consumers -> producer: 8 arrivals, a warp's when its products have read the stage; the producer waits
 //                 for phase i - 1 before filling i, which for i = 0 counts as over
 // Consumers keep one step's products at work while they start the next, and so free the stage before.
-// Two blocks share a multiprocessor (3 stages, 97 KiB; 112 registers a thread): one computes while the other stores.
+// Two blocks share a multiprocessor (3 stages, 97 KiB; 96 registers a thread): one computes while the other stores.
 // Speed, predicted for an H100: a step is 512 cycles of tensor cores; wgmma reads 48 KiB of shared memory in it and the
 // TMA writes 32 KiB, together 640 cycles at 128 bytes: at most 80 % of the peak, 65 % expected where channels and
-// filters fill their tiles, less the epilogue's 32 KiB in pieces of 16 bytes. Few channels waste the padding to 64.
+// filters fill their tiles, less the epilogue's 32 KiB in pieces of 16 bytes (15 instructions an element, counted; a
+// step is 75). Few channels waste the padding to 64.
 // Accuracy: tensor cores truncate, as implicit_gemm.cu says. Sums run in the order (tap, channel), whatever the batch.
 // Called by csrc/cuda/conv_implicit_hopper.cpp.
 #include "implicit_hopper.h"
@@ -95,6 +96,7 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
         const int row = int(threadIdx.x) / 32 * 16 + lane / 4;  // of the tile: the thread's first, the other is + 8
         const int steps = s.taps_h * s.taps_w * channel_steps;
         const int64_t positions = int64_t(s.images) * in_image;
+        const float least = relu ? 0.f : -INFINITY;  // that NaN is not less than
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             float sums[64];
 #pragma unroll
@@ -123,14 +125,21 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
                 const int64_t position = tile / filter_tiles * kHopperPositions + row + 8 * i;
                 if (position >= positions) continue;
                 const int pixel = int(position % in_image);
-                T* const place = out + position / in_image * s.image_apart + pixel / s.columns * s.row_apart +
-                                 pixel % s.columns * s.column_apart;
+                T* place = out + position / in_image * s.image_apart + pixel / s.columns * s.row_apart +
+                           pixel % s.columns * s.column_apart + first_filter * s.filter_apart;
 #pragma unroll
-                for (int j = 0; j < 32; ++j) {
-                    const int filter = first_filter + j / 2 * 8 + j % 2;
-                    if (filter >= s.filters) continue;
-                    const float sum = sums[j / 2 * 4 + 2 * i + j % 2] + (bias ? static_cast<float>(bias[filter]) : 0.f);
-                    place[filter * s.filter_apart] = static_cast<T>(relu && sum < 0 ? 0.f : sum);
+                for (int j = 0; j < 16; ++j) {
+                    const int filter = first_filter + 8 * j;
+                    float offset[2] = {};  // both, before the stores: two loads at a time
+#pragma unroll
+                    for (int e = 0; e < 2; ++e)
+                        if (bias && filter + e < s.filters) offset[e] = static_cast<float>(bias[filter + e]);
+#pragma unroll
+                    for (int e = 0; e < 2; ++e) {
+                        const float sum = sums[4 * j + 2 * i + e] + offset[e];
+                        if (filter + e < s.filters) *place = static_cast<T>(sum < least ? least : sum);
+                        place += (e ? 7 : 1) * s.filter_apart;
+                    }
                 }
             }
         }

@@ -282,7 +282,7 @@ MUTANTS = {
     "the last products not waited for": ("kernels/implicit_hopper.cu", "wgmma_wait<0>(sums);", "", hopper_tiles),
     "sums used without a fence": ("kernels/implicit_hopper.cu", "wgmma_fence(sums);", "", hopper_tiles),
     "a filter too many": (
-        *("kernels/implicit_hopper.cu", "filter >= s.filters", "filter > s.filters"),
+        *("kernels/implicit_hopper.cu", "filter + e < s.filters) *place", "filter + e <= s.filters) *place"),
         hopper("never_square", "fwd"),
     ),
     "a position too many": (
