@@ -62,6 +62,8 @@ void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* 
 // implicit_hopper.cu: one product by tensor maps, of float16 or bfloat16, on devices of compute capability 9.0 only
 bool implicit_hopper_available();
 void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const void* bias, bool relu, void* out, cudaStream_t stream);
+// implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
+void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
 // nhwc.cu: nhwc (N, HW, padded) <- nchw (N, C, HW), zeros from channel C on; elements of 2 bytes, padded a multiple of 8
 void nchw_to_nhwc(int64_t N, int C, int64_t HW, int padded, const void* nchw, void* nhwc, cudaStream_t stream);
 

@@ -111,15 +111,23 @@ __device__ inline uint64_t wgmma_operand(const void* rows) {
     return (address & 0x3FFFF) >> 4 | kIgnored << 16 | kEightRows << 32 | kSwizzle128 << 62;
 }
 
+// The descriptor of a transposed operand: a row of 128 bytes (64 elements of the other axis) per term, likewise; the
+// next 64 elements lie `apart` bytes further on. + 128 is the same 16 terms further on.
+__device__ inline uint64_t wgmma_transposed_operand(const void* terms, int apart) {
+    const uint64_t address = shared_address(terms);
+    constexpr uint64_t kEightTerms = 8 * 128 / 16, kSwizzle128 = 1;
+    return (address & 0x3FFFF) >> 4 | static_cast<uint64_t>(apart / 16) << 16 | kEightTerms << 32 | kSwizzle128 << 62;
+}
+
 // clang-format off
 #define GPUCNN_8_SUMS(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define GPUCNN_64_SUMS(d) GPUCNN_8_SUMS(d, 0), GPUCNN_8_SUMS(d, 8), GPUCNN_8_SUMS(d, 16), GPUCNN_8_SUMS(d, 24), GPUCNN_8_SUMS(d, 32), GPUCNN_8_SUMS(d, 40), GPUCNN_8_SUMS(d, 48), GPUCNN_8_SUMS(d, 56)
-#define GPUCNN_WGMMA(type) \
+#define GPUCNN_WGMMA(type, transposed) \
     "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " " \
     "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
     "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, " \
     "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, " \
-    "%64, %65, add, 1, 1, 0, 0;\n}\n"
+    "%64, %65, add, 1, 1, " transposed ", " transposed ";\n}\n"
 // clang-format on
 
 // Before the first wgmma, and before one that follows other accesses to its sums.
@@ -134,16 +142,21 @@ __device__ inline void wgmma_fence(float (&d)[64]) {
 
 // Starts d += a b^T, for a (64, 16) and b (128, 16) of float16 or bfloat16: thread 32 w + 4 g + t of the warpgroup has
 // d[4 j + 2 i + e], row 16 w + g + 8 i, column 8 j + 2 t + e. Until wgmma_wait, d and the operands are not to be
-// touched. Sums truncate, as those of mma do.
-template <class T>
+// touched. Sums truncate, as those of mma do. Transposed: both operands.
+template <class T, bool kTransposed = false>
 __device__ inline void wgmma(float (&d)[64], uint64_t a, uint64_t b) {
 #ifdef __CUDACC__
-    if constexpr (std::is_same_v<T, __half>)
-        asm volatile(GPUCNN_WGMMA("f16") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
+    constexpr bool kFloat16 = std::is_same_v<T, __half>;
+    if constexpr (kFloat16 && !kTransposed)
+        asm volatile(GPUCNN_WGMMA("f16", "0") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
+    else if constexpr (kFloat16)
+        asm volatile(GPUCNN_WGMMA("f16", "1") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
+    else if constexpr (!kTransposed)
+        asm volatile(GPUCNN_WGMMA("bf16", "0") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
     else
-        asm volatile(GPUCNN_WGMMA("bf16") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
+        asm volatile(GPUCNN_WGMMA("bf16", "1") : GPUCNN_64_SUMS(d) : "l"(a), "l"(b) : "memory");
 #else
-    hopper_model::wgmma<T>(d, a, b, SIMT_HERE);
+    hopper_model::wgmma<T>(d, a, b, kTransposed, SIMT_HERE);
 #endif
 }
 

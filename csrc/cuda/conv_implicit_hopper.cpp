@@ -4,9 +4,11 @@
 //   fwd     one product: x, every tap
 //   dgrad   one a phase of the stride (axis_phase.h): dy, the taps that this phase's pixels of dx meet, last to first,
 //           as offsets of the accelerator count upwards
+//   wgrad   one product of dy and x, in splits of the sum over positions that fill the GPU; sum_parts adds them
 //
-// The copy lies in the workspace, for as many images at a time as fit. It costs 2 x_size elements of traffic: 8 to 15 %
-// of the time of a 3x3 layer of 256 channels on an H100, and nothing once images are kept in NHWC.
+// The copies lie in the workspace, for as many images at a time as fit; wgrad adds the images' sums there too. A copy
+// costs 2 x_size elements of traffic: 8 to 15 % of the time of a 3x3 layer of 256 channels on an H100, and nothing once
+// images are kept in NHWC.
 #include <algorithm>
 #include <stdexcept>
 
@@ -17,23 +19,36 @@
 
 namespace {
 
-constexpr int64_t kAlign = 128;  // of the copy, in bytes
+constexpr int64_t kAlign = 128;                                       // of the copies, in bytes
+constexpr int64_t kBlocks = 264, kMostSplits = 128, kLeastSteps = 4;  // of wgrad: blocks of an H100; steps of a split
 
 int padded(int channels) { return (channels + 7) / 8 * 8; }
 
 struct Images {
     int channels, H, W;
 
-    Images(const ConvShape& s, bool gradient)
-        : channels(gradient ? s.K : s.C), H(gradient ? s.P : s.H), W(gradient ? s.Q : s.W) {}
-    int64_t elements() const { return int64_t(channels) * H * W; }                // of one image
     int64_t copy_bytes() const { return int64_t(padded(channels)) * H * W * 2; }  // of one image
+
+    // nhwc <- so many images from image n on
+    void copy(const void* nchw, int n, int images, void* nhwc, cudaStream_t stream) const {
+        const int64_t plane = int64_t(H) * W;
+        nchw_to_nhwc(images, channels, plane, padded(channels),
+                     static_cast<const char*>(nchw) + n * channels * plane * 2, nhwc, stream);
+    }
 };
 
-void require_direction(const std::string& direction) {
-    if (direction != "fwd" && direction != "dgrad")
-        throw std::invalid_argument("conv_implicit_hopper: direction is fwd or dgrad, but came " + direction);
+void require_bytes(const ConvShape& s, int64_t least, int64_t bytes) {
+    if (bytes < least)
+        throw std::invalid_argument("conv_implicit_hopper: needs a workspace of at least " + std::to_string(least) +
+                                    " bytes, but has " + std::to_string(bytes) + " (" + s.text() + ")");
 }
+
+char* aligned(void* workspace) {
+    return static_cast<char*>(workspace) + -reinterpret_cast<uintptr_t>(workspace) % kAlign;
+}
+
+Images images_of_x(const ConvShape& s) { return {s.C, s.H, s.W}; }
+Images images_of_y(const ConvShape& s) { return {s.K, s.P, s.Q}; }
 
 // The limits of tensor maps; gpucnn/conv/algos.py says the same.
 void require_taken(const ConvShape& s, DType dtype) {
@@ -70,6 +85,12 @@ Axis phase_axis(int index, int size, int taps, int pad, int stride, int dilation
             p.first, p.apart};
 }
 
+ImageMap image_map(const Images& source, int images, const Axis& h, const Axis& w, int positions) {
+    return {images,   source.H, source.W,          padded(source.channels),
+            h.lower,  w.lower,  h.upper(source.H), w.upper(source.W),
+            h.stride, w.stride, kHopperChannels,   positions};
+}
+
 // The images of one chunk: nhwc -> out, whose (n, filter, h, w) have these strides.
 struct Chunk {
     const ConvShape& s;
@@ -84,9 +105,7 @@ struct Chunk {
 
     void run(const Axis& h, const Axis& w) const {
         const int channels = padded(source.channels);
-        const ImageMap image{images,   source.H, source.W,          channels,
-                             h.lower,  w.lower,  h.upper(source.H), w.upper(source.W),
-                             h.stride, w.stride, kHopperChannels,   kHopperPositions};
+        const ImageMap image = image_map(source, images, h, w, kHopperPositions);
         const FilterMap filter{filters, s.R * s.S, channels, kHopperChannels, kHopperFilters};
         const int64_t plane = int64_t(out_H) * out_W;
         const bool any = h.taps && w.taps;
@@ -120,19 +139,15 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
          bool relu, void* out, void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
     require_taken(s, dtype);
     if (s.N == 0) return;
-    const Images source(s, gradient);
+    const Images source = gradient ? images_of_y(s) : images_of_x(s);
     const int64_t fit = (workspace_bytes - kAlign) / source.copy_bytes();
-    if (workspace_bytes < kAlign || fit < 1)
-        throw std::invalid_argument("conv_implicit_hopper: needs a workspace of at least " +
-                                    std::to_string(kAlign + source.copy_bytes()) + " bytes, but has " +
-                                    std::to_string(workspace_bytes) + " (" + s.text() + ")");
-    char* const nhwc = static_cast<char*>(workspace) + -reinterpret_cast<uintptr_t>(workspace) % kAlign;
+    require_bytes(s, kAlign + source.copy_bytes(), workspace_bytes);
+    char* const nhwc = aligned(workspace);
     const int at_once = int(std::min<int64_t>(fit, s.N));
     const int out_channels = gradient ? s.C : s.K, out_H = gradient ? s.H : s.P, out_W = gradient ? s.W : s.Q;
     for (int n = 0; n < s.N; n += at_once) {
         const int images = std::min(at_once, s.N - n);
-        nchw_to_nhwc(images, source.channels, int64_t(source.H) * source.W, padded(source.channels),
-                     static_cast<const char*>(data) + n * source.elements() * 2, nhwc, stream);
+        source.copy(data, n, images, nhwc, stream);
         const Chunk chunk{
             s,      dtype,        source,
             images, out_channels, out_H,
@@ -151,14 +166,36 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
     }
 }
 
+// How wgrad uses a workspace: copies of x and dy for some images, then the sums of the splits.
+struct GradientPlan {
+    int64_t image_bytes, sum_bytes;  // of one image, of one split
+    int64_t most_splits;             // of use
+
+    explicit GradientPlan(const ConvShape& s)
+        : image_bytes(images_of_x(s).copy_bytes() + images_of_y(s).copy_bytes()), sum_bytes(s.w_size() * 4) {
+        const int64_t tiles = int64_t(s.R) * s.S * ((s.K + 127) / 128) * ((s.C + 127) / 128);
+        const int64_t steps = int64_t(s.N) * s.P * s.Q / kHopperTerms;
+        most_splits = std::max<int64_t>(std::min({kMostSplits, kBlocks / tiles + 1, steps / kLeastSteps}), 1);
+    }
+    int64_t bytes(int64_t images, int64_t splits) const { return kAlign + images * image_bytes + splits * sum_bytes; }
+    int64_t splits(int64_t limit) const { return std::min(most_splits, 1 + (limit - bytes(1, 1)) / sum_bytes); }
+    int64_t images(int64_t limit) const { return (limit - bytes(0, splits(limit))) / image_bytes; }
+};
+
 }  // namespace
 
 std::pair<int64_t, int64_t> conv_implicit_hopper_workspace(const ConvShape& s, DType dtype,
                                                            const std::string& direction) {
-    require_direction(direction);
+    if (direction != "fwd" && direction != "dgrad" && direction != "wgrad")
+        throw std::invalid_argument("conv_implicit_hopper: direction is fwd, dgrad or wgrad, but came " + direction);
     require_taken(s, dtype);
-    const int64_t image = Images(s, direction == "dgrad").copy_bytes();
-    return s.N ? std::pair(kAlign + image, kAlign + s.N * image) : std::pair(int64_t(0), int64_t(0));
+    if (s.N == 0) return {0, 0};
+    if (direction == "wgrad") {
+        const GradientPlan plan(s);
+        return {plan.bytes(1, 1), plan.bytes(s.N, plan.most_splits)};
+    }
+    const int64_t image = (direction == "fwd" ? images_of_x(s) : images_of_y(s)).copy_bytes();
+    return {kAlign + image, kAlign + s.N * image};
 }
 
 void conv_implicit_hopper_fwd(const ConvShape& s, DType dtype, const void* x, const void* filters, const void* bias,
@@ -169,4 +206,35 @@ void conv_implicit_hopper_fwd(const ConvShape& s, DType dtype, const void* x, co
 void conv_implicit_hopper_dgrad(const ConvShape& s, DType dtype, const void* dy, const void* filters, void* dx,
                                 void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
     run(s, dtype, true, dy, filters, nullptr, false, dx, workspace, workspace_bytes, stream);
+}
+
+void conv_implicit_hopper_wgrad(const ConvShape& s, DType dtype, const void* x, const void* dy, void* dw,
+                                void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
+    require_taken(s, dtype);
+    if (s.N == 0) {
+        if (cudaMemsetAsync(dw, 0, size_t(s.w_size() * size_of(dtype)), stream) != cudaSuccess)
+            throw std::runtime_error("conv_implicit_hopper: CUDA should write zeros, but failed (" + s.text() + ")");
+        return;
+    }
+    const GradientPlan plan(s);
+    require_bytes(s, plan.bytes(1, 1), workspace_bytes);
+    const int at_once = int(std::min<int64_t>(plan.images(workspace_bytes), s.N));
+    const int splits = int(plan.splits(workspace_bytes));
+    const Images of_x = images_of_x(s), of_y = images_of_y(s);
+    char *const x_nhwc = aligned(workspace), *const dy_nhwc = x_nhwc + at_once * of_x.copy_bytes();
+    auto* const sums = reinterpret_cast<float*>(dy_nhwc + at_once * of_y.copy_bytes());
+    const Axis h = forward_axis(s.P, s.R, s.pad_h, s.stride_h, s.dil_h);
+    const Axis w = forward_axis(s.Q, s.S, s.pad_w, s.stride_w, s.dil_w);
+    for (int n = 0; n < s.N; n += at_once) {
+        const int images = std::min(at_once, s.N - n);
+        of_x.copy(x, n, images, x_nhwc, stream);
+        of_y.copy(dy, n, images, dy_nhwc, stream);
+        const ImageMap x_map = image_map(of_x, images, h, w, kHopperTerms);
+        const ImageMap dy_map{images, s.P, s.Q, padded(s.K), 0, 0, 0, 0, 1, 1, kHopperChannels, kHopperTerms};
+        implicit_hopper_wgrad({images, s.P, s.Q, s.K, s.C, s.R, s.S, h.lower, w.lower, h.stride, w.stride, h.offset,
+                               w.offset, splits, n > 0},
+                              dtype, tensor_map(dy_map, dtype, dy_nhwc, s.text()),
+                              tensor_map(x_map, dtype, x_nhwc, s.text()), sums, stream);
+    }
+    sum_parts(dtype, s.w_size(), splits, sums, dw, stream);
 }

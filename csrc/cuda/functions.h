@@ -75,5 +75,7 @@ void conv_implicit_hopper_fwd(const ConvShape& shape, DType dtype, const void* x
                               bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_implicit_hopper_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx,
                                 void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_hopper_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw,
+                                void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 std::pair<int64_t, int64_t> conv_implicit_hopper_workspace(const ConvShape& shape, DType dtype,
                                                            const std::string& direction);

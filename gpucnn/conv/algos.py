@@ -136,12 +136,10 @@ def _rows(device, direction):
     rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
     rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
-        takes = {"implicit": _implicit, "implicit_split": _split(direction)}
+        takes = {"implicit": _implicit, "implicit_split": _split(direction), "implicit_hopper": _hopper}
         for name in takes:
             rows[name] = _row(device, direction, name, takes[name], 2.0, transforms=transforms)
-        if direction != "wgrad":
-            hopper = _row(device, direction, "implicit_hopper", _hopper, 2.0, transforms=True)
-            rows["implicit_hopper"] = replace(hopper, lacks=_lacks_hopper)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
     return rows
 
 

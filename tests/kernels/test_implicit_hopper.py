@@ -7,16 +7,20 @@ from hypothesis import strategies as st
 
 from gpucnn.conv.algos import ALGOS
 from gpucnn.conv.reference import convolve
-from gpucnn.conv.shape import ConvShape
+from gpucnn.conv.shape import DIRECTIONS, ConvShape
 from tests.cases import CASES, operands
 from tests.kernels.harness import DTYPES
 from tests.tolerance import check_conv
 
 ROW = "implicit_hopper"
 HALF = {name: DTYPES[name] for name in ("float16", "bfloat16")}
-# Two steps of channels, two tiles of filters in either direction, several of positions for each block that runs.
-TILES = ConvShape(2, 130, 14, 15, 140, 2, 2, pad=(1, 0))
-both = pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+SHAPES = {
+    # Two steps of channels, two tiles of filters in either direction, several of positions for each block that runs.
+    "tiles": ConvShape(2, 130, 14, 15, 140, 2, 2, pad=(1, 0)),
+    # Few channels, but more steps and tiles than stages and blocks.
+    "ring": ConvShape(1, 8, 28, 27, 5, 2, 2),
+}
+every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
 halves = pytest.mark.parametrize("name", HALF)
 
 
@@ -24,14 +28,16 @@ def conv(kernels, direction, shape, name, a, b, workspace=None, **ends):
     return kernels.conv(ROW, direction, shape, name, a, b, workspace, **ends)
 
 
-@both
+@every_direction
 @halves
-def test_tiles(kernels, direction, name):
-    a, b = operands(TILES, direction, HALF[name])
-    check_conv(direction, TILES, a, b, conv(kernels, direction, TILES, name, a, b))
+@pytest.mark.parametrize("which", SHAPES)
+def test_tiles(kernels, direction, name, which):
+    shape = SHAPES[which]
+    a, b = operands(shape, direction, HALF[name])
+    check_conv(direction, shape, a, b, conv(kernels, direction, shape, name, a, b))
 
 
-@both
+@every_direction
 def test_integers_are_exact_in_any_thread_order(kernels, direction):
     rng = np.random.default_rng(1)
     shape = ConvShape(2, 66, 9, 18, 20, 3, 2, pad=(1, 1), stride=(1, 2), dilation=(2, 1))
@@ -59,7 +65,7 @@ def test_bias_and_relu(kernels, name, with_bias, relu):
     assert not relu or ((y == 0).any() and (y >= 0).all())
 
 
-@both
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
 def test_images_in_any_workspace(kernels, direction):
     """One, two and all images at a time, and each on its own: always the same bits."""
     shape, one = (ConvShape(n, 9, 11, 13, 10, 3, 3, pad=(1, 2), stride=(2, 1)) for n in (5, 1))
@@ -76,6 +82,21 @@ def test_images_in_any_workspace(kernels, direction):
         conv(kernels, direction, shape, "float16", a, b, least - 1)
 
 
+def test_wgrad_in_any_workspace(kernels):
+    """One split or more, and images one at a time or together: integers add up exactly however they are parted."""
+    shape = ConvShape(3, 9, 17, 19, 10, 2, 2, pad=(1, 2))
+    rng = np.random.default_rng(1)
+    x, dy = (rng.integers(-1, 2, size).astype(np.float16) for size in shape.operands("wgrad")[:2])
+    least, best = kernels.lib.conv_implicit_hopper_workspace(shape, "float16", "wgrad")
+    split = int(np.prod(shape.w)) * 4
+    assert best >= least + 3 * split
+    expected = convolve("wgrad", shape, x, dy)
+    for size in (least, least + split, best - split, best, best + 999):
+        assert np.array_equal(conv(kernels, "wgrad", shape, "float16", x, dy, size), expected)
+    with pytest.raises(ValueError, match=f"at least {least} bytes, but has {least - 1} .*x .3, 9, 17, 19."):
+        conv(kernels, "wgrad", shape, "float16", x, dy, least - 1)
+
+
 @st.composite
 def axes_at_the_limits(draw):
     """(size, taps, pad, stride, dilation) of an axis, as far as the row takes it."""
@@ -87,7 +108,7 @@ def axes_at_the_limits(draw):
 
 
 @settings(max_examples=40, deadline=None)
-@given(long=axes_at_the_limits(), swap=st.booleans(), direction=st.sampled_from(["fwd", "dgrad"]), data=st.data())
+@given(long=axes_at_the_limits(), swap=st.booleans(), direction=st.sampled_from(DIRECTIONS), data=st.data())
 def test_axes_at_the_limits(kernels, long, swap, direction, data):
     short = data.draw(st.sampled_from([(1, 1, 0, 1, 1), (3, 2, 0, 1, 1), (3, 3, 1, 2, 1), (5, 2, 1, 1, 2)]))
     H, W = (short, long) if swap else (long, short)
@@ -109,7 +130,7 @@ BEYOND = {
 }
 
 
-@both
+@every_direction
 @pytest.mark.parametrize("what", BEYOND)
 def test_beyond_the_limits(kernels, what, direction):
     """What the table does not offer, native code refuses."""
@@ -124,5 +145,5 @@ def test_refusals(kernels):
     shape = CASES["same_3x3"]
     with pytest.raises(ValueError, match=r"takes float16 or bfloat16, .* but came float32, x"):
         kernels.lib.conv_implicit_hopper_workspace(shape, "float32", "fwd")
-    with pytest.raises(ValueError, match="direction is fwd or dgrad, but came wgrad"):
-        kernels.lib.conv_implicit_hopper_workspace(shape, "float16", "wgrad")
+    with pytest.raises(ValueError, match="direction is fwd, dgrad or wgrad, but came forward"):
+        kernels.lib.conv_implicit_hopper_workspace(shape, "float16", "forward")

@@ -75,8 +75,38 @@ __global__ void multiply(CUtensorMap a, CUtensorMap b, Slip slip, float* d) {
     for (int i = 0; i < 64; ++i) *place(i) = sums[i];
 }
 
-CUtensorMap matrix_map(const void* data, int rows) {
-    const cuuint64_t size[] = {kDepth, 1, cuuint64_t(rows)}, apart[] = {128, 128};
+// d (64, 128) += a^T b for a (64 terms, 64) and b (64 terms, 128), by boxes of 64 columns.
+template <class T>
+__global__ void multiply_transposed(CUtensorMap a, CUtensorMap b, float* d) {
+    __shared__ Barrier barrier;
+    char* const shared = aligned_shared();
+    constexpr int kBox = kDepth * 128;
+    if (threadIdx.x == 0) {
+        barrier_init(&barrier, 1);
+        barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        barrier_arrive_expecting(&barrier, 3 * kBox);
+        tma_load_box(shared, &a, &barrier, 0, 0, 0);
+        tma_load_box(shared + kBox, &b, &barrier, 0, 0, 0);
+        tma_load_box(shared + 2 * kBox, &b, &barrier, 64, 0, 0);
+    }
+    barrier_wait(&barrier, 0);
+    const int warp = int(threadIdx.x) / 32, g = int(threadIdx.x) % 32 / 4, t = int(threadIdx.x) % 4;
+    float sums[64] = {};
+    wgmma_fence(sums);
+    const uint64_t operand_a = wgmma_transposed_operand(shared, kBox);
+    const uint64_t operand_b = wgmma_transposed_operand(shared + kBox, kBox);
+    for (int k = 0; k < kDepth / 16; ++k) wgmma<T, true>(sums, operand_a + 128 * k, operand_b + 128 * k);
+    wgmma_commit();
+    wgmma_wait<0>(sums);
+    for (int i = 0; i < 64; ++i) d[(16 * warp + g + i / 2 % 2 * 8) * kRowsB + i / 4 * 8 + 2 * t + i % 2] += sums[i];
+}
+
+// Boxes of 64 columns of a matrix (rows, columns).
+CUtensorMap matrix_map(const void* data, int rows, int columns = kDepth) {
+    const cuuint64_t size[] = {cuuint64_t(columns), 1, cuuint64_t(rows)}, row = size[0] * 2, apart[] = {row, row};
     const cuuint32_t box[] = {kDepth, 1, cuuint32_t(rows)}, strides[] = {1, 1, 1};
     CUtensorMap map;
     if (cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, const_cast<void*>(data), size, apart, box,
@@ -124,6 +154,12 @@ EXPORT const char* run_product_float16(int slip, const void* a, const void* b, f
 }
 EXPORT const char* run_product_bfloat16(int slip, const void* a, const void* b, float* d) {
     return multiply_message<__nv_bfloat16>(slip, a, b, d);
+}
+EXPORT const char* run_transposed_product(const void* a, const void* b, float* d) {
+    return message_of([&] {
+        launch(multiply_transposed<__half>, 1, 128, 3 * kDepth * 128 + 1024, nullptr, matrix_map(a, kDepth),
+               matrix_map(b, kDepth, kRowsB), d);
+    });
 }
 EXPORT const char* run_phases(bool third, int* seen) {
     return message_of([&] { launch(phases, 1, 96, 0, nullptr, third, seen); });

@@ -87,10 +87,14 @@ def hopper(case, direction):
     return lambda kernels: test_conv.test_tolerance_law(kernels, "implicit_hopper", case, direction, FLOAT16)
 
 
-def hopper_tiles(kernels):
+def hopper_ring(kernels):
     for seed in range(3):
         kernels.seed(seed)
-        test_implicit_hopper.test_tiles(kernels, "fwd", "float16")
+        test_implicit_hopper.test_tiles(kernels, "fwd", "float16", "ring")
+
+
+def hopper_tiles(direction):
+    return lambda kernels: test_implicit_hopper.test_tiles(kernels, direction, "float16", "tiles")
 
 
 def hopper_chunks(kernels):
@@ -263,24 +267,23 @@ MUTANTS = {
         long_split,
     ),
     "a stage filled before it is free": (
-        *("kernels/implicit_hopper.cu", "slot.parity ^ 1);", "slot.parity);"),
-        hopper_tiles,
+        *("kernels/implicit_hopper.cuh", "parity ^ 1);", "parity);"),
+        hopper_ring,
     ),
     "a stage not waited for": (
-        *("kernels/implicit_hopper.cu", "barrier_wait(&full[slot.stage], slot.parity);", ""),
-        hopper_tiles,
+        *("kernels/implicit_hopper.cuh", "barrier_wait(&full[stage], parity);", ""),
+        hopper_ring,
     ),
-    "a parity that stays": ("kernels/implicit_hopper.cu", ", parity ^= 1;", ";", hopper_tiles),
+    "a parity that stays": ("kernels/implicit_hopper.cuh", ", parity ^= 1;", ";", hopper_ring),
     "a stage given back while it is read": (
-        *("kernels/implicit_hopper.cu", "barrier_arrive(&empty[before]);", "barrier_arrive(&empty[slot.stage]);"),
-        hopper_tiles,
+        *("kernels/implicit_hopper.cuh", "barrier_arrive(&empty[before]);", "barrier_arrive(&empty[stage]);"),
+        hopper_ring,
     ),
     "a step's products not waited for": (
-        *("kernels/implicit_hopper.cu", "wgmma_wait<1>(sums);", "wgmma_wait<2>(sums);"),
-        hopper_tiles,
+        *("kernels/implicit_hopper.cuh", "wgmma_wait<1>(sums);", "wgmma_wait<2>(sums);"),
+        hopper_ring,
     ),
-    "the last products not waited for": ("kernels/implicit_hopper.cu", "wgmma_wait<0>(sums);", "", hopper_tiles),
-    "sums used without a fence": ("kernels/implicit_hopper.cu", "wgmma_fence(sums);", "", hopper_tiles),
+    "the last products not waited for": ("kernels/implicit_hopper.cuh", "wgmma_wait<0>(sums);", "", hopper_ring),
     "a filter too many": (
         *("kernels/implicit_hopper.cu", "filter + e < s.filters) *place", "filter + e <= s.filters) *place"),
         hopper("never_square", "fwd"),
@@ -291,7 +294,7 @@ MUTANTS = {
     ),
     "the last channels left out": (
         *("kernels/implicit_hopper.cu", "ceil_div(s.channels, kHopperChannels)", "s.channels / kHopperChannels"),
-        hopper_tiles,
+        hopper_tiles("fwd"),
     ),
     "an offset without dilation": (
         *("csrc/cuda/conv_implicit_hopper.cpp", "-pad, stride, dilation,", "-pad, stride, 1,"),
@@ -320,8 +323,20 @@ MUTANTS = {
         hopper("many_channels", "fwd"),
     ),
     "images of a chunk from the first on": (
-        *("csrc/cuda/conv_implicit_hopper.cpp", "n * source.elements() * 2", "0 * source.elements() * 2"),
+        *("csrc/cuda/conv_implicit_hopper.cpp", "n * channels * plane * 2", "0 * channels * plane * 2"),
         hopper_chunks,
+    ),
+    "positions of every split from the first on": (
+        *("kernels/implicit_hopper_wgrad.cu", "(first_step + step) * kHopperTerms", "step * kHopperTerms"),
+        test_implicit_hopper.test_wgrad_in_any_workspace,
+    ),
+    "sums of other images overwritten": (
+        *("kernels/implicit_hopper_wgrad.cu", "s.accumulate ? *place + sum : sum", "sum"),
+        test_implicit_hopper.test_wgrad_in_any_workspace,
+    ),
+    "the other half of the channels": (
+        *("kernels/implicit_hopper_wgrad.cu", "first_channel + half * kHopperChannels", "first_channel"),
+        hopper_tiles("wgrad"),
     ),
     "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
     "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),

@@ -70,6 +70,15 @@ def test_a_product_through_the_tma(shim, name):
         assert message is None and np.array_equal(d, expected)
 
 
+def test_a_transposed_product(shim):
+    rng = np.random.default_rng(3)
+    a, b = (aligned(rng.integers(-4, 5, (64, columns)).astype(np.float16)) for columns in (64, 128))
+    d = rng.integers(-9, 10, (64, 128)).astype(np.float32)
+    expected = d + a.astype(np.float32).T @ b.astype(np.float32)
+    assert shim.run_transposed_product(address(a), address(b), address(d)) is None
+    assert np.array_equal(d, expected)
+
+
 @pytest.mark.parametrize("slip", [slip for slip in SLIPS if slip != "none"])
 def test_misuse_shows(shim, slip):
     """In NaNs or an exception; what is not waited for may have come by chance."""

@@ -22,6 +22,7 @@ using Matrix = std::vector<uint16_t>;
 
 struct Product {
     uint64_t a, b;  // descriptors
+    bool transposed;
     Matrix held_a, held_b;
     float* key;  // the sums of lane 0
 };
@@ -49,16 +50,19 @@ Warp& this_warp() {
     return warps[warp_index()];
 }
 
-// Rows first .. first + count of an operand of wgmma, 16 terms each.
-Matrix operand(uint64_t descriptor, int first, int count) {
+// Rows first .. first + count of an operand, 16 terms each.
+Matrix operand(uint64_t descriptor, bool transposed, int first, int count) {
     if (descriptor >> 62 != 1) refuse("the model knows operands with the 128-byte swizzle only");
-    const unsigned start = unsigned(descriptor & 0x3FFF) << 4, eight_rows = unsigned(descriptor >> 32 & 0x3FFF) << 4;
+    const auto field = [&](int bit) { return unsigned(descriptor >> bit & 0x3FFF) << 4; };
+    const unsigned start = field(0), leading = field(16), stride = field(32);
     Matrix result(size_t(count) * 16);
-    for (int row = 0; row < count; ++row)
-        for (int k = 0; k < 16; k += 8) {
-            unsigned at = start + (first + row) / 8 * eight_rows + (first + row) % 8 * 128 + k * 2;
+    for (int i = 0; i < count; ++i)
+        for (int k = 0; k < 16; ++k) {
+            const unsigned row = first + i, term = k;
+            unsigned at = start + (transposed ? row / 64 * leading + term / 8 * stride + term % 8 * 128 + row % 64 * 2
+                                              : row / 8 * stride + row % 8 * 128 + term * 2);
             at ^= (at >> 7 & 7) << 4;
-            std::memcpy(&result[row * 16 + k], simt::at_shared_address(at, 16), 16);
+            std::memcpy(&result[i * 16 + k], simt::at_shared_address(at, 2), 2);
         }
     return result;
 }
@@ -98,6 +102,7 @@ struct Operands {
     bool float16;
     float* sums;
     uint64_t a, b;
+    bool transposed;
 };
 
 void start_product(const uint64_t* brought) {
@@ -115,7 +120,9 @@ void start_product(const uint64_t* brought) {
     }
     const uint64_t a = lane(0)->a, b = lane(0)->b;
     const int first_row = int(warp_index() % 4) * 16;
-    Product product{a, b, operand(a, first_row, 16), operand(b, 0, 128), lane(0)->sums};
+    const bool transposed = lane(0)->transposed;
+    Product product{
+        a, b, transposed, operand(a, transposed, first_row, 16), operand(b, transposed, 0, 128), lane(0)->sums};
     lane(0)->float16 ? add_product<__half>(product, sums) : add_product<__nv_bfloat16>(product, sums);
     ++sums.products;
     warp.groups.back().push_back(std::move(product));
@@ -123,7 +130,8 @@ void start_product(const uint64_t* brought) {
 
 void finish_product(Warp& warp, const Product& product) {
     const int first_row = int(warp_index() % 4) * 16;
-    if (operand(product.a, first_row, 16) != product.held_a || operand(product.b, 0, 128) != product.held_b)
+    if (operand(product.a, product.transposed, first_row, 16) != product.held_a ||
+        operand(product.b, product.transposed, 0, 128) != product.held_b)
         refuse("an operand changed before the product was waited for");
     Sums& sums = warp.sums.at(product.key);
     if (--sums.products) return;
@@ -144,8 +152,8 @@ void wgmma_fence(simt::Site site) {
     simt::exchange(0xffffffffu, 0, site, [](const uint64_t*) { this_warp().fenced = true; });
 }
 
-void wgmma_start(bool float16, float* sums, uint64_t a, uint64_t b, simt::Site site) {
-    const Operands operands{float16, sums, a, b};
+void wgmma_start(bool float16, float* sums, uint64_t a, uint64_t b, bool transposed, simt::Site site) {
+    const Operands operands{float16, sums, a, b, transposed};
     simt::exchange(0xffffffffu, reinterpret_cast<uint64_t>(&operands), site, start_product);
 }
 
