@@ -140,10 +140,9 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
     require_taken(s, dtype);
     if (s.N == 0) return;
     const Images source = gradient ? images_of_y(s) : images_of_x(s);
-    const int64_t fit = (workspace_bytes - kAlign) / source.copy_bytes();
     require_bytes(s, kAlign + source.copy_bytes(), workspace_bytes);
     char* const nhwc = aligned(workspace);
-    const int at_once = int(std::min<int64_t>(fit, s.N));
+    const int at_once = int(std::min<int64_t>((workspace_bytes - kAlign) / source.copy_bytes(), s.N));
     const int out_channels = gradient ? s.C : s.K, out_H = gradient ? s.H : s.P, out_W = gradient ? s.W : s.Q;
     for (int n = 0; n < s.N; n += at_once) {
         const int images = std::min(at_once, s.N - n);
@@ -173,7 +172,8 @@ struct GradientPlan {
 
     explicit GradientPlan(const ConvShape& s)
         : image_bytes(images_of_x(s).copy_bytes() + images_of_y(s).copy_bytes()), sum_bytes(s.w_size() * 4) {
-        const int64_t tiles = int64_t(s.R) * s.S * ((s.K + 127) / 128) * ((s.C + 127) / 128);
+        constexpr int side = 2 * kHopperChannels;  // of a tile: filters, and channels
+        const int64_t tiles = int64_t(s.R) * s.S * ((s.K + side - 1) / side) * ((s.C + side - 1) / side);
         const int64_t steps = int64_t(s.N) * s.P * s.Q / kHopperTerms;
         most_splits = std::max<int64_t>(std::min({kMostSplits, kBlocks / tiles + 1, steps / kLeastSteps}), 1);
     }
