@@ -7,8 +7,8 @@
 //   wgrad   one product of dy and x, in splits of the sum over positions that fill the GPU; sum_parts adds them
 //
 // The copies lie in the workspace, for as many images at a time as fit; wgrad adds the images' sums there too. A copy
-// costs 2 x_size elements of traffic: 8 to 15 % of the time of a 3x3 layer of 256 channels on an H100, and nothing once
-// images are kept in NHWC.
+// reads and writes its image once: predicted for an H100 and 3x3 filters, 64 x 256 x 56 x 56 -> 256, 0.07 ms at 3 TB/s
+// beside 0.37 ms of products. Images that are kept in NHWC will not need it.
 #include <algorithm>
 #include <stdexcept>
 
