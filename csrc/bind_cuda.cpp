@@ -136,6 +136,14 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_split_fwd", native(conv_implicit_split_fwd));
     m.def("conv_implicit_split_dgrad", native(conv_implicit_split_dgrad));
     m.def("conv_implicit_split_wgrad", native(conv_implicit_split_wgrad));
+    m.def("implicit_hopper_available", native(implicit_hopper_available));
+    m.def("conv_implicit_hopper_filters_bytes", native(conv_implicit_filters_bytes));
+    m.def("conv_implicit_hopper_filters", native(conv_implicit_filters));
+    m.def("conv_implicit_hopper_workspace", native(conv_implicit_hopper_workspace));
+    m.def("conv_implicit_hopper_fwd", native(conv_implicit_hopper_fwd));
+    m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
+    m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
+    m.def("nchw_to_nhwc", native(nchw_to_nhwc));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
     m.def("multiply_spectra", native(product_of_spectra));

@@ -59,7 +59,7 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
     kernel<<<grid, block, shared_bytes, stream>>>(Params(args)...);
 #else
     (void)stream;
-    simt::launch(grid, block, shared_bytes, [&] { kernel(Params(args)...); });
+    simt::launch(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, [&] { kernel(Params(args)...); });
 #endif
 }
 

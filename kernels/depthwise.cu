@@ -2,7 +2,7 @@
 // stride and dilation. There are no sums over channels for tensor cores, and few products for each pixel.
 //
 //   fwd     y  (N, K, P, Q)  reads x (N, C, H, W), w (K, 1, R, S), bias (K,) or null     channel k reads k / (K / C)
-//   dgrad   dx (N, C, H, W)  reads dy, w; by phases of the stride (axis_phase.cuh)
+//   dgrad   dx (N, C, H, W)  reads dy, w; by phases of the stride (axis_phase.h)
 //   wgrad   dw (K, 1, R, S)  reads x, dy
 //
 // fwd, dgrad: a thread makes kRows outputs of one column, one below the other; a warp has neighbouring columns, whose
@@ -20,7 +20,7 @@
 // instructions a tap and pixel: bound by issue at about 60 % of the float32 peak. wgrad reads a pixel for each product,
 // from L1: one a clock, so that large filters reach a quarter of the peak. Called by the rows "depthwise" (bound in
 // csrc/bind_cuda.cpp).
-#include "axis_phase.cuh"
+#include "axis_phase.h"
 #include "reduce.cuh"
 
 namespace {

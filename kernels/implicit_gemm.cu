@@ -29,7 +29,7 @@
 // Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
 // Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the products of
 // "winograd4_split" (csrc/cuda/conv_winograd.cpp).
-#include "axis_phase.cuh"
+#include "axis_phase.h"
 #include "implicit_gather.cuh"
 
 namespace {

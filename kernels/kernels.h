@@ -13,6 +13,7 @@
 #include "conv_shape.h"
 #include "dtype.h"
 #include "fft_tiles.h"
+#include "implicit_hopper.h"
 #include "optim_options.h"
 
 // A part of the columns of a convolution. Row (channel + i, r, s) of image n holds, at position (p, q), the pixel that
@@ -60,6 +61,14 @@ void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* 
 
 // sums (K, C/groups, R, S) <- or, to accumulate, += the weight gradient by split operands; all float32
 void implicit_split_sums(const ConvShape& shape, const float* x, const float* dy, float* sums, bool accumulate, cudaStream_t stream);
+
+// implicit_hopper.cu: one product by tensor maps, of float16 or bfloat16, on devices of compute capability 9.0 only
+bool implicit_hopper_available();
+void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const void* bias, bool relu, void* out, cudaStream_t stream);
+// implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
+void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
+// nhwc.cu: nhwc (N, HW, padded) <- nchw (N, C, HW), zeros from channel C on; elements of 2 bytes, padded a multiple of 8
+void nchw_to_nhwc(int64_t N, int C, int64_t HW, int padded, const void* nchw, void* nhwc, cudaStream_t stream);
 
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
 // filters (n^2, groups, rows, padded) <- w; rows and columns as of conv_implicit_filters: fwd sums over C/groups columns;

@@ -1,5 +1,5 @@
-// Every PTX instruction that the kernels use, each behind one inline function. On the host the other branch models it,
-// lane maps and all (tests/simt/test_ptx.py compares the models with plain products).
+// Every PTX instruction that the kernels use, but those of ptx_hopper.cuh, each behind one inline function. On the host
+// the other branch models it, lane maps and all (tests/simt/test_ptx.py compares the models with plain products).
 //
 // A warp's lane is 4 g + t. In 32-bit words, of two 16-bit or one 32-bit element each, the fragments of
 // D (16, 8) += A (16, 8 words) B (8 words, 8) are:
@@ -26,6 +26,7 @@ __device__ inline unsigned shared_address(const void* pointer) {
 }
 #else
 inline char* dynamic_shared() { return static_cast<char*>(simt::dynamic_shared()); }
+inline unsigned shared_address(const void* pointer) { return simt::shared_address(pointer); }
 #endif
 
 // Starts to copy 4 or 16 aligned bytes to shared memory, or to fill them with zeros if not valid; `global` is then not

@@ -69,3 +69,14 @@ void conv_fft_dgrad(const ConvShape& shape, DType dtype, const void* dy, const v
 void conv_fft_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
                     int64_t workspace_bytes, cudaStream_t stream);
 std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+
+// Implicit GEMM on Hopper's tensor cores (conv_implicit_hopper.cpp), of float16 or bfloat16, where
+// implicit_hopper_available; filters as conv_implicit_filters writes them, at a multiple of 16 bytes.
+void conv_implicit_hopper_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias,
+                              bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_hopper_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx,
+                                void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_implicit_hopper_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw,
+                                void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_implicit_hopper_workspace(const ConvShape& shape, DType dtype,
+                                                           const std::string& direction);

@@ -24,6 +24,7 @@ class Algo:
     filters       (shape, dtype) -> bytes of the transformed filters that run takes for b, at a multiple of 64 bytes;
                   None: run takes the filters as they are
     transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
+    lacks         (extension) -> what it needs that the current device has not, or None
     """
 
     run: Callable
@@ -34,6 +35,7 @@ class Algo:
     deterministic: bool = True
     filters: Callable | None = None
     transform: Callable | None = None
+    lacks: Callable = lambda extension: None
 
 
 def _row(device, direction, name, takes, error, bound="element", transforms=False):
@@ -65,10 +67,15 @@ def _pointwise(shape, dtype):
     return (shape.R, shape.S, shape.stride, shape.pad) == (1, 1, (1, 1), (0, 0))
 
 
-def _winograd(shape, dtype):
-    """The pixels of a channel of one image are numbered in 31 bits."""
-    fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31
-    return fits and (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1)) and dtype != "float64"
+def _winograd(direction):
+    """The pixels of a channel of one image are numbered in 31 bits. For few products, see _fft."""
+
+    def takes(shape, dtype):
+        fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31 and not 1 <= shape.terms(direction) < 32
+        plain = (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1))
+        return fits and plain and dtype != "float64"
+
+    return takes
 
 
 def _depthwise(shape, dtype):
@@ -94,15 +101,34 @@ def _implicit(shape, dtype):
     return max(image, filters) < 2**31
 
 
+def _hopper(direction):
+    """What tensor maps of images can say. wgrad adds up few enough terms at a time by itself.
+
+    In the model of tensor cores, a sum of L 16-bit products of one sign is low by 0.38 L units of 2**-24.
+    """
+
+    def takes(shape, dtype):
+        reach = (d * (taps - 1) for d, taps in zip(shape.dilation, (shape.R, shape.S), strict=True))
+        fits = max(shape.stride) <= 8 and max(*shape.pad, *reach) <= 127 and _implicit(shape, dtype)
+        few = direction == "wgrad" or shape.terms(direction) <= 6144
+        return fits and few and shape.groups == 1 and dtype in ("float16", "bfloat16")
+
+    return takes
+
+
+def _lacks_hopper(extension):
+    return None if extension.implicit_hopper_available() else "a GPU of compute capability 9.0, and code for sm_90a"
+
+
 def _split(direction):
     """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
     return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
 
 
 def _winograd_split(direction):
-    """As _split; and 36 planes of each channel, 16 times over, are numbered in 31 bits."""
-    split = _split(direction)
-    return lambda shape, dtype: _winograd(shape, dtype) and split(shape, dtype) and max(shape.C, shape.K) < 2**21
+    """As winograd and _split; and 36 planes of each channel, 16 times over, are numbered in 31 bits."""
+    winograd, split = _winograd(direction), _split(direction)
+    return lambda shape, dtype: winograd(shape, dtype) and split(shape, dtype) and max(shape.C, shape.K) < 2**21
 
 
 def _rows(device, direction):
@@ -115,6 +141,7 @@ def _rows(device, direction):
     implicit   the product of im2col without its columns: tiles are gathered as they are needed (Chetlur et al. 2014)
     implicit_split  the same at float32 accuracy on tensor cores, by operands in two parts (Ootomo & Yokota 2022);
                     an infinite operand gives NaN
+    implicit_hopper    the same for 16 bits on GPUs of compute capability 9.0, whose copy engine gathers the tiles
     winograd4_split  winograd4 with the products of implicit_split
     """
     rows = {
@@ -125,16 +152,18 @@ def _rows(device, direction):
     transforms = direction != "wgrad"
     errors = (1.0, 4.0) if transforms else (2.0, 10.0)
     for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
-        rows[name] = _row(device, direction, name, _winograd, error, "plane", transforms)
+        rows[name] = _row(device, direction, name, _winograd(direction), error, "plane", transforms)
     rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)
     rows["fft"] = _row(device, direction, "fft", _fft(direction), 2.0, "plane", transforms)
     if device == "cuda":
         for name, takes, error, bound in (
             ("implicit", _implicit, 4.0, "element"),  # by sums of one sign in 16 bits; of other sums, below 1
             ("implicit_split", _split(direction), 2.0, "element"),
+            ("implicit_hopper", _hopper(direction), 32.0, "element"),  # the same; the terms are limited for it
             ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
         ):
             rows[name] = _row(device, direction, name, takes, error, bound, transforms)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
     return rows
 
 

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from .. import config
+from .. import config, native
 from . import find
 from .algos import ALGOS
 
@@ -46,6 +46,8 @@ def _candidates(kind, direction, shape, dtype, limits, machine):
         excluded = None
         if not row.takes(shape, dtype):
             excluded = "cannot do this shape"
+        elif lacking := row.lacks(getattr(native, kind)()):
+            excluded = f"needs {lacking}"
         else:
             if row.filters:
                 filters = row.filters(shape, dtype) + ALIGNMENT

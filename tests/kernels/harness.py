@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 from gpucnn.conv.algos import ALGOS
 
@@ -96,9 +97,12 @@ class Kernels:
     def conv(self, row, direction, shape, dtype, a, b, workspace=None, bias=None, relu=False):
         """One direction of a convolution, with a workspace of this many bytes (by default the best); fwd may have a
         bias (K,) and ReLU."""
+        algo = ALGOS["cuda", direction][row]
+        if lacking := algo.lacks(self.lib):
+            pytest.skip(f"{row} needs {lacking}")
         if workspace is None:
             workspace = self.workspace(row, direction, shape, dtype)[1]
-        if ALGOS["cuda", direction][row].transform:
+        if algo.transform:
             filters = Out((getattr(self.lib, f"conv_{row}_filters_bytes")(shape, dtype, direction),), np.uint8)
             (b,) = self(f"conv_{row}_filters", shape, dtype, direction, b, filters)
         result = Out(shape.operands(direction)[2], a.dtype)

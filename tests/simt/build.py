@@ -1,6 +1,7 @@
 """Compiles kernels/ and csrc/cuda for the host, against the stand-in headers of tests/simt/include.
 
-``load()`` gives the module _simt, with the functions of gpucnn._cuda and ``seed(n)`` for the order of its fibers.
+``load()`` gives the module _simt, with the functions of gpucnn._cuda, ``seed(n)`` for the order of its fibers, and
+``hopper(yes)`` for whether the device that it plays is of compute capability 9.0 (as it is at first).
 Objects are kept under build/simt by a hash of everything that goes into them; two processes may build at once.
 """
 
@@ -22,7 +23,7 @@ import pybind11
 ROOT = Path(__file__).parents[2]
 SIMT = Path(__file__).parent
 CACHE = ROOT / "build" / "simt"
-SHIM = [SIMT / "simt.cpp", SIMT / "cublas.cpp", SIMT / "cufft.cpp"]
+SHIM = [SIMT / f"{name}.cpp" for name in ("simt", "runtime", "tma", "wgmma", "cublas", "cufft")]
 FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
     "-Wno-unknown-pragmas",  # unroll
@@ -109,19 +110,21 @@ def load(path=None):
     spec = importlib.util.spec_from_file_location(f"{path.stem}._simt", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    seed = ctypes.CDLL(str(path)).simt_seed
-    seed.argtypes = [ctypes.c_uint64]
-    module.seed = seed
+    library = ctypes.CDLL(str(path))
+    library.simt_seed.argtypes, library.simt_hopper.argtypes = [ctypes.c_uint64], [ctypes.c_bool]
+    module.seed, module.hopper = library.simt_seed, library.simt_hopper
     return module
 
 
 @cache
 def selftest():
-    """The library of selftest.cu: each of its functions run_* returns the message of an error, or None."""
-    path = link("selftest", [SIMT / "selftest.cu", *SHIM], (SIMT / "include", ROOT / "kernels"))
+    """The library of selftest*.cu: each of its functions run_* returns the message of an error, or None."""
+    sources = sorted(SIMT.glob("selftest*.cu"))
+    path = link("selftest", [*sources, *SHIM], (SIMT / "include", ROOT / "kernels"))
     library = ctypes.CDLL(str(path))
-    for name in re.findall(r"^EXPORT const char\* (\w+)", (SIMT / "selftest.cu").read_text(), re.M):
-        getattr(library, name).restype = ctypes.c_char_p
+    for source in sources:
+        for name in re.findall(r"^EXPORT const char\* (\w+)", source.read_text(), re.M):
+            getattr(library, name).restype = ctypes.c_char_p
     library.simt_seed(ctypes.c_uint64(0))
     return library
 

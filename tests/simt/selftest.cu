@@ -1,21 +1,8 @@
-// Kernels that use or misuse what the host shim offers; test_shim.py calls the C functions below through ctypes. Each
-// returns the message of the exception that the launch raised, or null.
+// Kernels that use or misuse what the host shim offers; test_shim.py and test_ptx.py call the C functions below.
 #include "ptx.cuh"
+#include "selftest.h"
 
 namespace {
-
-// The text lives until the next call.
-template <class F>
-const char* message_of(F&& f) {
-    static std::string message;
-    try {
-        f();
-    } catch (const std::exception& error) {
-        message = error.what();
-        return message.c_str();
-    }
-    return nullptr;
-}
 
 // Every thread reads what its neighbour wrote: right only if the barrier is there.
 __global__ void rotate(bool barrier, int* out) {
@@ -124,8 +111,6 @@ void round_all(int64_t count, const float* in, float* out) {
 }
 
 }  // namespace
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT const char* run_rotate(bool barrier, int* out) {
     return message_of([&] { launch(rotate, 3, 64, 0, nullptr, barrier, out); });

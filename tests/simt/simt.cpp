@@ -1,4 +1,4 @@
-// The fiber engine (see include/simt.h) and the few functions of CUDA's runtime that the sources call.
+// The fiber engine (see include/simt.h).
 #include "simt.h"
 
 #include <ucontext.h>
@@ -6,6 +6,7 @@
 #include <csetjmp>
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -13,8 +14,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "cuda_runtime.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -28,8 +27,9 @@ namespace {
 
 constexpr size_t kStackBytes = 64 * 1024 + 832;  // not a power of two: stacks of neighbours share no cache set
 constexpr size_t kSharedLimit = 48 * 1024;       // what a launch may ask for without opting in to more
+constexpr unsigned kSharedStart = 1024 + 16;     // address of the dynamic part
 
-enum class State { fresh, ready, at_barrier, at_exchange, done };
+enum class State { fresh, ready, at_barrier, at_exchange, paused, done };
 
 struct AsyncCopy {
     char* to;
@@ -57,7 +57,8 @@ struct Fiber {
 
 std::mutex launching;
 std::mt19937_64 random_bits{0};
-cudaError_t last_error = cudaSuccess;
+bool launch_refused = false;
+std::map<const void*, size_t> shared_limits;  // by kernel
 
 // All of the running block.
 const std::function<void()>* kernel;
@@ -67,6 +68,8 @@ std::vector<int> free_fibers;
 std::vector<std::vector<int>> candidates;  // per warp: the threads that can go on, fresh or ready
 std::vector<int> warp_order;
 std::vector<char> shared;
+std::vector<std::function<void()>> background;
+uint64_t blocks = 0;
 int running, finished, waiting;
 std::string failure;
 jmp_buf scheduler;
@@ -204,10 +207,12 @@ void describe_deadlock() {
         if (thread.state == State::done) continue;
         if (!first) {
             first = &thread;
-            failure = std::string("divergent ") +
-                      (first->state == State::at_barrier ? "__syncthreads: " : "warp exchange: ") + name_of(*first) +
-                      " waits at " + text_of(first->site) + ", but " + std::to_string(finished) + " of " +
-                      std::to_string(threads.size()) + " threads of the block have exited";
+            const std::map<State, const char*> what{{State::at_barrier, "divergent __syncthreads: "},
+                                                    {State::at_exchange, "divergent warp exchange: "},
+                                                    {State::paused, "a wait without end: "}};
+            failure = what.at(first->state) + name_of(*first) + " waits at " + text_of(first->site) + ", but " +
+                      std::to_string(finished) + " of " + std::to_string(threads.size()) +
+                      " threads of the block have exited";
         } else if (!same(thread.site, first->site)) {
             failure += " and " + name_of(thread) + " waits at " + text_of(thread.site);
             return;
@@ -215,8 +220,16 @@ void describe_deadlock() {
     }
 }
 
+void work_in_background() {
+    std::swap(background[random_bits() % background.size()], background.back());
+    const std::function<void()> work = std::move(background.back());
+    background.pop_back();
+    work();
+}
+
 void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {
     blockIdx = block_index;
+    ++blocks;
     if (__start_simt_shared) std::memset(__start_simt_shared, 0xFF, __stop_simt_shared - __start_simt_shared);
     shared.assign(shared_bytes, char(0xFF));
     threads.resize(size_t(block.x) * block.y * block.z);
@@ -232,20 +245,27 @@ void run_block(uint3 block_index, dim3 block, size_t shared_bytes) {
     }
     shuffle_all(warp_order);
     while (failure.empty() && size_t(finished) < threads.size()) {
-        const int index = next_thread();
-        if (index < 0) return describe_deadlock();
-        resume(index);
+        const int index = !background.empty() && random_bits() % 16 == 0 ? -1 : next_thread();
+        if (index >= 0)
+            resume(index);
+        else if (!background.empty())
+            work_in_background();
+        else
+            return describe_deadlock();
     }
+    if (failure.empty() && !background.empty()) failure = "a block ends before what it started has arrived";
 }
 
 }  // namespace
 
-void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+void launch(const void* function, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
     const std::lock_guard<std::mutex> lock(launching);
+    const auto limit = shared_limits.find(function);
     const uint64_t threads_per_block = uint64_t(block.x) * block.y * block.z;
     if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
-        threads_per_block < 1 || threads_per_block > 1024 || block.z > 64 || shared_bytes > kSharedLimit) {
-        last_error = cudaErrorInvalidConfiguration;
+        threads_per_block < 1 || threads_per_block > 1024 || block.z > 64 ||
+        shared_bytes > (limit == shared_limits.end() ? kSharedLimit : limit->second)) {
+        launch_refused = true;
         return;
     }
     kernel = &body;
@@ -260,9 +280,17 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void
         if (!failure.empty()) {
             fibers.clear();  // the stacks of the threads that still wait are given up
             free_fibers.clear();
+            background.clear();
             throw std::runtime_error("simt: " + std::exchange(failure, ""));
         }
     }
+}
+
+bool take_refusal() { return std::exchange(launch_refused, false); }
+
+void allow_shared(const void* function, size_t bytes) {
+    const std::lock_guard<std::mutex> lock(launching);
+    shared_limits[function] = bytes;
 }
 
 void* dynamic_shared() { return shared.data(); }
@@ -291,6 +319,35 @@ const uint64_t* exchange(unsigned mask, uint64_t value, Site site, WarpOperation
     return thread.gathered;
 }
 
+void pause(Site site) {
+    Thread& thread = threads[running];
+    thread.state = State::paused;
+    thread.site = site;
+    switch_to(fibers[thread.fiber]->context, scheduler);
+}
+
+void wake() {
+    for (size_t i = 0; i < threads.size(); ++i)
+        if (threads[i].state == State::paused) make_ready(int(i));
+    shuffle_all(warp_order);
+}
+
+void later(std::function<void()> work) { background.push_back(std::move(work)); }
+
+unsigned shared_address(const void* pointer) {
+    const auto offset = static_cast<const char*>(pointer) - shared.data();
+    if (offset < 0 || size_t(offset) > shared.size()) throw std::runtime_error("not an address of shared memory");
+    return kSharedStart + unsigned(offset);
+}
+
+void* at_shared_address(unsigned address, size_t bytes) {
+    if (address < kSharedStart || address - kSharedStart + bytes > shared.size())
+        throw std::runtime_error("an address outside of the block's shared memory");
+    return shared.data() + (address - kSharedStart);
+}
+
+uint64_t block_number() { return blocks; }
+
 void async_copy(void* to, const void* from, size_t bytes, size_t zeros) {
     if (reinterpret_cast<uintptr_t>(to) % bytes || (zeros < bytes && reinterpret_cast<uintptr_t>(from) % bytes))
         throw std::runtime_error("an asynchronous copy of " + std::to_string(bytes) + " bytes is not aligned to them");
@@ -314,30 +371,4 @@ void async_wait(int groups) {
 extern "C" __attribute__((visibility("default"))) void simt_seed(uint64_t seed) {
     const std::lock_guard<std::mutex> lock(simt::launching);
     simt::random_bits.seed(seed);
-}
-
-const char* cudaGetErrorString(cudaError_t status) {
-    return status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "invalid argument";
-}
-
-cudaError_t cudaGetLastError() { return std::exchange(simt::last_error, cudaSuccess); }
-
-cudaError_t cudaGetDevice(int* device) {
-    *device = 0;
-    return cudaSuccess;
-}
-
-cudaError_t cudaRuntimeGetVersion(int* version) {
-    *version = 0;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-    *status = reinterpret_cast<uintptr_t>(stream) == 1 ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t) {
-    std::memset(address, value, bytes);
-    return cudaSuccess;
 }

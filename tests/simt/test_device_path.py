@@ -7,7 +7,7 @@ import pytest
 
 import gpucnn as g
 from gpucnn import config, device, native
-from gpucnn.conv import ConvShape, plan
+from gpucnn.conv import ConvShape, choose, plan
 from gpucnn.conv import run as run_conv
 from gpucnn.training import Run, load_recipe
 from tests.cases import operands
@@ -65,8 +65,29 @@ def test_find_and_plan_on_the_device(dtype):
     check_conv("fwd", shape, x, w, device.to_device(run_conv("fwd", shape, *arrays, algorithm="find"), "cpu"))
     lines = plan(shape, dtype=dtype, device="cuda").lines
     timed = {line.name for line in lines if line.excluded is None}
-    assert {"direct", "im2col", "implicit"} <= timed
+    assert {"direct", "im2col", "implicit"} <= timed and ("implicit_hopper" in timed) == (dtype != "float32")
     assert all(line.seconds > 0 for line in lines if line.name in timed)
+
+
+def test_a_row_for_another_device_is_left_out():
+    """Of the plan with its reason, and by name with an error; where the device is right, it is there."""
+    shape = ConvShape(1, 4, 6, 5, 3, 3, 2)
+
+    def excluded():
+        choose._candidates.cache_clear()
+        lines = plan(shape, dtype="float16", device="cuda").lines
+        return next(line.excluded for line in lines if line.name == "implicit_hopper")
+
+    assert excluded() is None
+    native.cuda().hopper(False)
+    try:
+        assert excluded() == "needs a GPU of compute capability 9.0, and code for sm_90a"
+        x, w = (device.to_device(array, "cuda") for array in operands(shape, "fwd", np.float16))
+        with pytest.raises(ValueError, match=r"implicit_hopper needs a GPU of compute capability 9.0"):
+            run_conv("fwd", shape, x, w, algorithm="implicit_hopper")
+    finally:
+        native.cuda().hopper(True)
+        choose._candidates.cache_clear()
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -13,6 +13,7 @@ from tests.kernels import (
     test_gemm,
     test_im2col,
     test_implicit,
+    test_implicit_hopper,
     test_norm,
     test_pool,
     test_softmax,
@@ -92,6 +93,28 @@ def winograd(case, direction, row="winograd4"):
 
 def chunks_of_split_planes(kernels):
     test_winograd.test_any_workspace(kernels, "winograd4_split", "wgrad")
+
+
+def hopper(case, direction):
+    return lambda kernels: test_conv.test_tolerance_law(kernels, "implicit_hopper", case, direction, FLOAT16)
+
+
+def hopper_ring(kernels):
+    for seed in range(3):
+        kernels.seed(seed)
+        test_implicit_hopper.test_tiles(kernels, "fwd", "float16", "ring")
+
+
+def hopper_tiles(direction):
+    return lambda kernels: test_implicit_hopper.test_tiles(kernels, direction, "float16", "tiles")
+
+
+def long_hopper(kernels):
+    test_implicit_hopper.test_law_for_long_positive_sums(kernels, "wgrad")
+
+
+def hopper_chunks(kernels):
+    test_implicit_hopper.test_images_in_any_workspace(kernels, "fwd")
 
 
 def sliced_winograd(kernels):
@@ -282,7 +305,7 @@ MUTANTS = {
         conv("implicit", "wgrad"),
     ),
     "a phase that misses its last tap": (
-        *("kernels/axis_phase.cuh", "(taps - first - 1) / period + 1", "(taps - first) / period"),
+        *("kernels/axis_phase.h", "(taps - first - 1) / period + 1", "(taps - first) / period"),
         conv("implicit", "dgrad"),
     ),
     "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
@@ -310,6 +333,82 @@ MUTANTS = {
     "promoted sums that also stay": (
         *("kernels/implicit_gemm.cuh", "sums_[i][j][at] = 0;", ""),
         long_float16,
+    ),
+    "a stage filled before it is free": (
+        *("kernels/implicit_hopper.cuh", "parity ^ 1);", "parity);"),
+        hopper_ring,
+    ),
+    "a stage not waited for": (
+        *("kernels/implicit_hopper.cuh", "barrier_wait(&full[stage], parity);", ""),
+        hopper_ring,
+    ),
+    "a parity that stays": ("kernels/implicit_hopper.cuh", ", parity ^= 1;", ";", hopper_ring),
+    "a stage given back while it is read": (
+        *("kernels/implicit_hopper.cuh", "barrier_arrive(&empty[before]);", "barrier_arrive(&empty[stage]);"),
+        hopper_ring,
+    ),
+    "a step's products not waited for": (
+        *("kernels/implicit_hopper.cuh", "wgmma_wait<1>(sums);", "wgmma_wait<2>(sums);"),
+        hopper_ring,
+    ),
+    "the last products not waited for": ("kernels/implicit_hopper.cuh", "wgmma_wait<0>(sums);", "", hopper_ring),
+    "a filter too many": (
+        *("kernels/implicit_hopper.cu", "filter + e < s.filters) *place", "filter + e <= s.filters) *place"),
+        hopper("never_square", "fwd"),
+    ),
+    "a position too many": (
+        *("kernels/implicit_hopper.cu", "position >= positions", "position > positions"),
+        hopper("one_pixel", "fwd"),
+    ),
+    "the last channels left out": (
+        *("kernels/implicit_hopper.cu", "ceil_div(s.channels, kHopperChannels)", "s.channels / kHopperChannels"),
+        hopper_tiles("fwd"),
+    ),
+    "an offset without dilation": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "-pad, stride, dilation,", "-pad, stride, 1,"),
+        hopper("never_square", "fwd"),
+    ),
+    "taps of a phase in the order of the filter": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "-p.tap_apart", "p.tap_apart"),
+        hopper("same_3x3", "dgrad"),
+    ),
+    "a corner off by one": (
+        *(
+            "csrc/cuda/conv_implicit_hopper.cpp",
+            "lower + (positions - 1) * stride - (size - 1)",
+            "lower + (positions - 1) * stride - size",
+        ),
+        hopper("same_3x3", "fwd"),
+    ),
+    "pixels without the swizzle": (
+        *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
+        hopper("same_3x3", "fwd"),
+    ),
+    "a tile of NHWC overwritten": (
+        "kernels/nhwc.cu",
+        "        __syncthreads();  // the next",
+        "        // the next",
+        hopper("many_channels", "fwd"),
+    ),
+    "images of a chunk from the first on": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "n * channels * plane * 2", "0 * channels * plane * 2"),
+        hopper_chunks,
+    ),
+    "positions of every split from the first on": (
+        *("kernels/implicit_hopper_wgrad.cu", "(first_step + step) * kHopperTerms", "step * kHopperTerms"),
+        test_implicit_hopper.test_wgrad_in_any_workspace,
+    ),
+    "more terms than tensor cores may add up": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "kMostTerms = 6144", "kMostTerms = 12288"),
+        long_hopper,
+    ),
+    "sums of other images overwritten": (
+        *("kernels/implicit_hopper_wgrad.cu", "s.accumulate ? *place + sum : sum", "sum"),
+        test_implicit_hopper.test_wgrad_in_any_workspace,
+    ),
+    "the other half of the channels": (
+        *("kernels/implicit_hopper_wgrad.cu", "first_channel + half * kHopperChannels", "first_channel"),
+        hopper_tiles("wgrad"),
     ),
     "a tile right of the image": ("kernels/fft_tiles.cu", "w < g.w.image;", "w <= g.w.image;", fft("tiles", "fwd")),
     "a spectrum not conjugated": ("kernels/fft_tiles.cu", "axis.reversed && e", "false", fft("groups", "fwd")),

@@ -31,8 +31,11 @@ struct Site {
     int line;
 };
 
-// Runs body once per thread of the grid. A configuration that a GPU refuses sets cudaGetLastError instead.
-void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+// Runs body once per thread of the grid, or refuses the configuration as a GPU does: more than 48 KiB of shared memory
+// must have been allowed for the kernel.
+void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+void allow_shared(const void* kernel, size_t bytes);
+bool take_refusal();  // whether a launch was refused since the last call
 
 void* dynamic_shared();  // of the running block
 void wait_for_block(Site site);
@@ -46,6 +49,20 @@ const uint64_t* exchange(unsigned mask, uint64_t value, Site site, WarpOperation
 void async_copy(void* to, const void* from, size_t bytes, size_t zeros);
 void async_commit();
 void async_wait(int groups);  // till no more than these newest groups are on their way
+
+// A thread that waits for something else looks for it in a loop around pause(); wake() lets all that pause look again.
+void pause(Site site);
+void wake();
+
+// Work of the hardware beside the threads: done at a random time from now on, and at the latest when no thread can go
+// on. A block must not end before it.
+void later(std::function<void()> work);
+
+// Addresses in the block's dynamic shared memory, as 32-bit numbers; it starts at no multiple of more than 16 bytes.
+unsigned shared_address(const void* pointer);
+void* at_shared_address(unsigned address, size_t bytes);
+
+uint64_t block_number();  // another one for each block that runs: for models whose state belongs to a block
 
 template <class T>
 T shuffle(unsigned mask, T value, int source, Site site) {

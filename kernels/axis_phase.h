@@ -1,7 +1,7 @@
 // The gradient of an image along one axis: pixels that are congruent modulo the stride meet the same taps, and between
 // them form a convolution of stride 1. Each such phase is a problem of its own, so that no product with a zero is made.
 #pragma once
-#include "common.cuh"
+#include "conv_shape.h"
 
 namespace {
 
@@ -12,7 +12,7 @@ struct AxisPhase {
     unsigned shift, step;            // of the source image: position p and tap t meet at p + shift + t step
 };
 
-__device__ inline AxisPhase phase_of_axis(int index, int size, int pad, int stride, int dilation, int taps) {
+HOST_DEVICE inline AxisPhase phase_of_axis(int index, int size, int pad, int stride, int dilation, int taps) {
     int divisor = stride;  // gcd(stride, dilation)
     for (int rest = dilation % stride; rest;) {
         const int next = divisor % rest;
