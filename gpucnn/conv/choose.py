@@ -72,11 +72,11 @@ def candidates(kind, direction, shape, dtype):
 def rule(kind, direction, shape, dtype, rows):
     """The names of rows in the order in which "auto" tries them, if nothing is remembered.
 
-    The limits are read off measurements beside PyTorch on two AVX-512 cores. Winograd pays where both channels and
-    tiles are many: below 16 channels (wgrad: 32) the transforms cost more than they save, and few tiles do not repay
-    transforming the filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores
-    outdo in 16 bits (by the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the
-    machine has, and gemm is that GEMM on the images themselves; direct needs no memory at all.
+    The limits are read off measurements on two AVX-512 cores. Winograd pays where both channels and tiles are many:
+    below 8 channels (wgrad: 64) the transforms cost about what they save, and few tiles do not repay transforming the
+    filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores outdo in 16 bits (by
+    the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm
+    is that GEMM on the images themselves; direct needs no memory at all.
     """
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     best = ["fft"] if _fft_pays(direction, shape) and not widened else []
@@ -84,8 +84,9 @@ def rule(kind, direction, shape, dtype, rows):
     # 1.1 to 1.6 times at K = 2 C, but 0.7 to 0.9 at K = 8 C.
     if shape.groups == shape.C and shape.K <= 2 * shape.C:
         best.append("depthwise")
-    if min(shape.C, shape.K) >= (32 if direction == "wgrad" else 16) * shape.groups and not widened:
-        for tile, least in ((4, 96), (2, 64)):
+    wgrad = direction == "wgrad"
+    if min(shape.C, shape.K) >= (64 if wgrad else 8) * shape.groups and not widened:
+        for tile, least in ((4, 32), (2, 16)) if wgrad else ((4, 96), (2, 64)):
             if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
                 best.append(f"winograd{tile}")
     best += ["gemm", "im2col", *rows]

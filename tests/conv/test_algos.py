@@ -159,7 +159,7 @@ def test_a_batch_is_its_images_one_by_one(direction, name, dtype):
     shape = taken(
         *(direction, name, dtype),
         ConvShape(5, 4, 9, 8, 6, 3, 2, pad=(1, 0), stride=(1, 2), groups=2),
-        ConvShape(5, 4, 9, 8, 6, 3, 3, pad=(1, 0), groups=2),
+        ConvShape(5, 8, 9, 8, 12, 3, 3, pad=(1, 0), groups=2),
         ConvShape(5, 4, 9, 8, 8, 3, 2, pad=(1, 0), stride=(1, 2), groups=4),
         ConvShape(5, 4, 9, 8, 6, 1, 1, groups=2),
     )
