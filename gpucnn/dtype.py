@@ -29,6 +29,12 @@ def as_dtype(dtype):
 
 
 @cache
+def name_of(dtype):
+    """The name of a dtype; NumPy's own ``name`` takes several microseconds."""
+    return dtype.name
+
+
+@cache
 def is_float(dtype):
     """Whether tensors of this dtype can have gradients."""
     return dtype.name in FLOATS

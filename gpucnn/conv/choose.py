@@ -86,9 +86,11 @@ def rule(kind, direction, shape, dtype, rows):
         best.append("depthwise")
     wgrad = direction == "wgrad"
     if min(shape.C, shape.K) >= (64 if wgrad else 8) * shape.groups and not widened:
-        for tile, least in ((4, 32), (2, 16)) if wgrad else ((4, 96), (2, 64)):
-            if shape.N * -(-shape.P // tile) * -(-shape.Q // tile) >= least:
-                best.append(f"winograd{tile}")
+        tiles = {m: shape.N * -(-shape.P // m) * -(-shape.Q // m) for m in (2, 4)}
+        if tiles[4] >= (32 if wgrad else 96) and 36 * tiles[4] <= 16 * tiles[2]:  # products, where tiles reach beyond
+            best.append("winograd4")
+        if tiles[2] >= (16 if wgrad else 64):
+            best.append("winograd2")
     best += ["gemm", "im2col", *rows]
     return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
 
@@ -117,24 +119,42 @@ def pick(kind, direction, shape, dtype, algorithm="auto", time=None):
                  time(candidate) -> seconds where it was not before; else a name in ALGOS. With the setting ``find``,
                  "auto" means "find"
     """
+    if algorithm == "auto" and not config.get("find"):
+        machine = find.machine(kind)
+        return _auto(kind, direction, shape, dtype, Limits.now(), machine, find.state(machine))
     rows = candidates(kind, direction, shape, dtype)
+    if algorithm in ("auto", "find"):
+        able = _able(direction, shape, rows)
+        times = find.measure(kind, direction, shape, dtype, able.values(), time)
+        return _fastest(kind, direction, shape, dtype, able, times)
+    for candidate in rows:
+        if candidate.name == algorithm and not candidate.excluded:
+            return candidate
+    if algorithm not in ALGOS[kind, direction]:
+        names = ", ".join(ALGOS[kind, direction])
+        raise ValueError(f"conv {direction}: algorithm is auto, find or one of {names}, but came {algorithm!r}")
+    (reason,) = (c.excluded for c in rows if c.name == algorithm)
+    raise ValueError(
+        f"conv {direction}: the algorithm fits shape and limits, but {algorithm} {reason};"
+        f" those that can: {', '.join(c.name for c in rows if not c.excluded) or 'none'} ({shape})"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _auto(kind, direction, shape, dtype, limits, machine, state):
+    """The Candidate of "auto", as long as what ``find`` knows is in this state."""
+    able = _able(direction, shape, _candidates(kind, direction, shape, dtype, limits, machine))
+    return _fastest(kind, direction, shape, dtype, able, find.remembered(kind, direction, shape, dtype, able.values()))
+
+
+def _fastest(kind, direction, shape, dtype, able, times):
+    return able[min(times, key=times.get) if times else rule(kind, direction, shape, dtype, list(able))[0]]
+
+
+def _able(direction, shape, rows):
+    """{name: Candidate} of those within the limits; a ValueError where there is none."""
     able = {c.name: c for c in rows if not c.excluded}
-    if algorithm not in ("auto", "find"):
-        if algorithm not in ALGOS[kind, direction]:
-            names = ", ".join(ALGOS[kind, direction])
-            raise ValueError(f"conv {direction}: algorithm is auto, find or one of {names}, but came {algorithm!r}")
-        if algorithm not in able:
-            (reason,) = (c.excluded for c in rows if c.name == algorithm)
-            raise ValueError(
-                f"conv {direction}: the algorithm fits shape and limits, but {algorithm} {reason};"
-                f" those that can: {', '.join(able) or 'none'} ({shape})"
-            )
-        return able[algorithm]
     if not able:
         reasons = "; ".join(f"{c.name} {c.excluded}" for c in rows)
         raise ValueError(f"conv {direction}: an algorithm is within the limits, but {reasons} ({shape})")
-    if algorithm == "find" or config.get("find"):
-        times = find.measure(kind, direction, shape, dtype, able.values(), time)
-    else:
-        times = find.remembered(kind, direction, shape, dtype, able.values())
-    return able[min(times, key=times.get) if times else rule(kind, direction, shape, dtype, list(able))[0]]
+    return able

@@ -1,6 +1,7 @@
 """Times of algorithms: measured once, remembered in memory and in one file per device and version of gpucnn."""
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -13,7 +14,7 @@ from .. import config, native
 from ..device import cuda_machine, synchronize
 
 DIRECT_UP_TO = 1e8  # flops: beyond, the definition itself is no contender beside another row, and takes seconds to time
-_lock = threading.RLock()
+_lock, _states = threading.RLock(), itertools.count()
 
 
 def machine(kind):
@@ -51,7 +52,8 @@ def measure(kind, direction, shape, dtype, candidates, seconds_of):
     A row that fails while it is timed is left out, with a warning, until the end of the process.
     """
     with _lock:
-        known = _times(machine(kind)).setdefault(_key(direction, shape, dtype), {})
+        times = _times(machine(kind))
+        known = times.setdefault(_key(direction, shape, dtype), {})
         missing = [c for c in _contenders(shape, candidates) if not _valid(known, c)]
         for candidate in missing:
             try:
@@ -61,9 +63,15 @@ def measure(kind, direction, shape, dtype, candidates, seconds_of):
                 seconds = float("inf")
             known[candidate.name] = (seconds, candidate.workspace)
         if missing:
+            times.state = next(_states)
             _save(machine(kind))
-        times = {c.name: known[c.name][0] for c in _contenders(shape, candidates)}
-        return {name: seconds for name, seconds in times.items() if seconds != float("inf")}
+        found = {c.name: known[c.name][0] for c in _contenders(shape, candidates)}
+        return {name: seconds for name, seconds in found.items() if seconds != float("inf")}
+
+
+def state(machine):
+    """A number that is another one whenever the times of a machine are: what was read off them may be kept so long."""
+    return _times(machine).state
 
 
 def seconds_of(call, kind):
@@ -107,10 +115,18 @@ def _version():
     return __version__
 
 
+class _Times(dict):
+    """{key: {name: (seconds, workspace)}} of a machine."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.state = next(_states)
+
+
 @cache
 def _times(machine):
-    """{key: {name: (seconds, workspace)}} of a machine, from its file if there is a sound one."""
-    return _load(machine)
+    """From its file, if there is a sound one."""
+    return _Times(_load(machine))
 
 
 def _load(machine):

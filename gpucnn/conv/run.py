@@ -155,7 +155,9 @@ def _check(direction, shape, a, b, bias, relu):
         )
     if kind_of(a) == "cuda" and a.dtype == dtypes.float64:
         raise TypeError(f"conv {direction}: float64 is for the CPU, but came arrays on {device_of(a)} ({a.shape})")
-    return "tf32" if kind_of(a) == "cuda" and a.dtype == dtypes.float32 and config.get("tf32") else a.dtype.name
+    return (
+        "tf32" if kind_of(a) == "cuda" and a.dtype == dtypes.float32 and config.get("tf32") else dtypes.name_of(a.dtype)
+    )
 
 
 _memory = threading.local()

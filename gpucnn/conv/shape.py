@@ -71,11 +71,12 @@ class ConvShape:
 
     def operands(self, direction):
         """The shapes of (a, b, out): x, w, y for fwd; dy, w, dx for dgrad; x, dy, dw for wgrad."""
-        return {
-            "fwd": (self.x, self.w, self.y),
-            "dgrad": (self.y, self.w, self.x),
-            "wgrad": (self.x, self.y, self.w),
-        }[direction]
+        return self._operands[direction]
+
+    @cached_property
+    def _operands(self):
+        x, w, y = self.x, self.w, self.y
+        return {"fwd": (x, w, y), "dgrad": (y, w, x), "wgrad": (x, y, w)}
 
     def terms(self, direction):
         """L of the tolerance law: how many products one output element sums."""
