@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from statistics import geometric_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -39,7 +40,8 @@ def table(found):
             for r in trained
         ]
         lines.append("")
-    lines += layer_table([r for r in latest.values() if r["bench"] == "conv"])
+    layers = [r for r in latest.values() if r["bench"] == "conv"]
+    lines += layer_table(layers) + group_table(layers)
     lines += net_table([r for r in latest.values() if r["bench"] == "net"])
     lines += pictures(found)
     lines += curve_table([r for r in latest.values() if r["bench"] == "curve"])
@@ -71,6 +73,43 @@ def layer_table(found):
             ratios = " | ".join("not measured" if v is None else f"{v:.2f}" for v in found_speed)
             lines.append(f"| {r['layer']} | {N}x{C}x{H}x{W} | {K}, {R}x{S} | {ratios} |")
     return [*lines, ""]
+
+
+def is_depthwise(shape):
+    return shape[15] == shape[1] > 1
+
+
+# Which layers a line of group_table is about, by ConvShape.ints: N C H W K R S P Q pad stride dilation groups.
+GROUPS = {
+    "3x3, stride 1, 64 channels and filters or more": lambda s: (
+        tuple(s[5:7]) == (3, 3) and tuple(s[11:13]) == (1, 1) and min(s[1], s[4]) >= 64 and s[15] == 1
+    ),
+    "1x1": lambda s: tuple(s[5:7]) == (1, 1),
+    "11x11 and larger, stride 1": lambda s: s[5] >= 11 and s[11] == 1 and not is_depthwise(s),
+    "depthwise": is_depthwise,
+    "all": lambda s: True,
+}
+
+
+def group_table(found):
+    """A line a group: geometric means over PyTorch's better layout, the least, and over NCHW, by direction."""
+    lines = [
+        "All layers that were measured, by group: geometric mean of the speed relative to PyTorch's better memory"
+        " layout, the least in brackets, and relative to its default, NCHW:",
+        "",
+        "| layers | fwd | dgrad | wgrad | fwd, NCHW | dgrad, NCHW | wgrad, NCHW |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    compared = [r for r in found if "torch nchw" in r["median_ms"]]
+    for name, belongs in GROUPS.items():
+        better, default = [], []
+        for direction in ("fwd", "dgrad", "wgrad"):
+            times = [r["median_ms"] for r in compared if r["direction"] == direction and belongs(r["shape"])]
+            ratios = [min(t["torch nchw"], t["torch channels_last"]) / t["auto"] for t in times]
+            better.append(f"{geometric_mean(ratios):.2f} ({min(ratios):.2f}; {len(ratios)})" if ratios else "")
+            default.append(f"{geometric_mean([t['torch nchw'] / t['auto'] for t in times]):.2f}" if ratios else "")
+        lines.append(f"| {name} | {' | '.join(better + default)} |")
+    return [*lines, ""] if compared else []
 
 
 def net_table(found):
