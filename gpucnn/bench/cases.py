@@ -25,6 +25,8 @@ CASES = {
     "depthwise_multiplier": ConvShape(1, 4, 6, 9, 8, 2, 3, dilation=(2, 1), groups=4),
     "groups_3x3": ConvShape(3, 12, 9, 7, 18, 3, 3, pad=(3, 1), groups=3),
     "wide_3x3": ConvShape(2, 20, 13, 70, 37, 3, 3, pad=(0, 2)),
+    "rgb_3x3": ConvShape(4, 3, 14, 15, 20, 3, 3, pad=(1, 1)),
+    "depthwise_3x3": ConvShape(2, 40, 7, 7, 40, 3, 3, pad=(1, 1), groups=40),
     "stem_7x7": ConvShape(1, 3, 30, 28, 10, 7, 7, pad=(3, 3), stride=(2, 2)),
     "lenet_2": ConvShape(4, 6, 14, 14, 16, 5, 5),
     "many_channels": ConvShape(1, 512, 5, 4, 6, 3, 3, pad=(1, 1)),

@@ -71,7 +71,7 @@ def _winograd(direction):
     """The pixels of a channel of one image are numbered in 31 bits. For few products, see _fft."""
 
     def takes(shape, dtype):
-        fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31 and not 1 <= shape.terms(direction) < 32
+        fits = max(shape.H * shape.W, shape.P * shape.Q) < 2**31 and not 1 <= shape.terms(direction) < 25
         plain = (shape.R, shape.S, shape.stride, shape.dilation) == (3, 3, (1, 1), (1, 1))
         return fits and plain and dtype != "float64"
 
@@ -150,7 +150,7 @@ def _rows(device, direction):
         "gemm": _row(device, direction, "gemm", _pointwise, error=2.0),
     }
     transforms = direction != "wgrad"
-    errors = (1.0, 4.0) if transforms else (2.0, 10.0)
+    errors = (1.0, 6.0) if transforms else (2.0, 10.0)  # 0.7 and 4.4 of three channels; of 16, 0.2 and 0.9
     for name, error in zip(("winograd2", "winograd4"), errors, strict=True):
         rows[name] = _row(device, direction, name, _winograd(direction), error, "plane", transforms)
     rows["depthwise"] = _row(device, direction, "depthwise", _depthwise, error=1.3)

@@ -50,7 +50,7 @@ def test_plan_has_a_line_for_each_row_and_marks_the_one_that_runs():
 
 def test_limits_say_why_a_row_is_left_out():
     assert excluded() == dict.fromkeys(unable(SHAPE), "cannot do this shape")
-    assert excluded(max_error=2)["winograd4"] == "has an error factor of 4, more than 2"
+    assert excluded(max_error=2)["winograd4"] == "has an error factor of 6, more than 2"
     least = {line.name: line.workspace for line in plan(SHAPE, workspace=0).lines}["winograd2"]
     assert least > 0 and excluded(workspace=0)["winograd2"] == f"needs {least} bytes, more than 0"
     assert "winograd2" not in excluded(workspace=least)
@@ -87,7 +87,7 @@ def test_no_row_within_the_limits_says_each_reason():
         run("fwd", SHAPE, x, w)
     with (
         gpucnn.using(max_error=3),
-        pytest.raises(ValueError, match="winograd4 has an error factor of 4, more than 3;"),
+        pytest.raises(ValueError, match="winograd4 has an error factor of 6, more than 3;"),
     ):
         run("fwd", SHAPE, x, w, algorithm="winograd4")
 
