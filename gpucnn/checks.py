@@ -28,7 +28,8 @@ def ndim(op, tensor, count, meaning):
 
 def floats(op, *tensors):
     """Refuse tensors that are no floats, or not all of one dtype."""
-    names = [t.dtype.name for t in tensors]
-    if not dtypes.is_float(tensors[0].dtype) or len(set(names)) > 1:
+    first = tensors[0].dtype
+    if not dtypes.is_float(first) or any(t.dtype != first for t in tensors):
+        names = [t.dtype.name for t in tensors]
         shapes = ", ".join(str(t.shape) for t in tensors)
         raise TypeError(f"{op}: takes floats of one dtype, but came {', '.join(names)} ({shapes})")

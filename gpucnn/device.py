@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from . import dtype as dtypes
 from . import native
 
 
@@ -46,8 +47,9 @@ def address(array):
 def launch(name, *args):
     """Call the native function ``name`` of the device where the arrays among ``args`` live.
 
-    Arrays, also those in lists, become addresses (they must be C-contiguous, and stay alive during the call);
-    everything else is passed as it is; the current stream goes last. On CUDA the call returns before the work is done.
+    Arrays, also those in lists, become addresses (they must be C-contiguous, and stay alive during the call), dtypes
+    their names; everything else is passed as it is; the current stream goes last. On CUDA the call returns before the
+    work is done.
     """
     values, cuda_array = [], None
     for arg in args:
@@ -55,7 +57,7 @@ def launch(name, *args):
         addresses = []
         for item in arg if several else (arg,):
             if not is_array(item):
-                addresses.append(item)
+                addresses.append(dtypes.name_of(item) if isinstance(item, np.dtype) else item)
                 continue
             if not item.flags.c_contiguous:
                 raise ValueError(f"{name}: arrays are C-contiguous, but came strides {item.strides} ({item.shape})")

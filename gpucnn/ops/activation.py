@@ -17,7 +17,7 @@ class LeakyRelu(Function):
         xp = array_module(x)
         y = xp.empty(x.shape, x.dtype)
         positive = xp.empty(x.shape, bool) if self.needs[0] else 0  # a byte per element, not x; 0: not wanted
-        launch("leaky_relu_fwd", x.dtype.name, self.slope, x.size, xp.ascontiguousarray(x), y, positive)
+        launch("leaky_relu_fwd", x.dtype, self.slope, x.size, xp.ascontiguousarray(x), y, positive)
         if self.needs[0]:
             self.save(positive)
         return y
@@ -34,7 +34,7 @@ def sloped(gy, positive, slope=0.0):
     """gy where x was positive, else slope gy: the gradient of (leaky) ReLU."""
     xp = array_module(gy)
     gx = xp.empty(gy.shape, gy.dtype)
-    launch("leaky_relu_bwd", gy.dtype.name, slope, gy.size, xp.ascontiguousarray(gy), positive, gx)
+    launch("leaky_relu_bwd", gy.dtype, slope, gy.size, xp.ascontiguousarray(gy), positive, gx)
     return gx
 
 
@@ -61,7 +61,7 @@ class WithSlope(Function):
         xp = array_module(x)
         y = xp.empty(x.shape, x.dtype)
         slope = xp.empty(x.shape, x.dtype) if self.needs[0] else 0  # 0: not wanted
-        launch(self.name(), x.dtype.name, self.option, x.size, xp.ascontiguousarray(x), y, slope)
+        launch(self.name(), x.dtype, self.option, x.size, xp.ascontiguousarray(x), y, slope)
         if self.needs[0]:
             self.save(slope)
         return y

@@ -51,7 +51,7 @@ class CrossEntropy(Function):
         weight = 0 if self.weight is None else xp.ascontiguousarray(self.weight, wide)
         launch(
             "cross_entropy",
-            *(logits.dtype.name, *logits.shape, xp.ascontiguousarray(logits), xp.ascontiguousarray(labels, np.int64)),
+            *(logits.dtype, *logits.shape, xp.ascontiguousarray(logits), xp.ascontiguousarray(labels, np.int64)),
             *(weight, self.smoothing, loss, dx),
         )
         if self.needs[0]:

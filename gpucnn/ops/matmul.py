@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from .. import checks, config
+from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module, kind_of, launch
 from ..tensor import as_tensor
@@ -32,7 +33,7 @@ def gemm(a, b):
         stride = stored.shape[-2] * stored.shape[-1] if matrix.ndim > 2 else 0
         operands.append((transposed, (stored, max(stored.shape[-1], 1), stride)))
     (trans_a, a), (trans_b, b) = operands
-    dtype = "tf32" if a[0].dtype == "float32" and config.get("tf32") and kind_of(a[0]) == "cuda" else out.dtype.name
+    dtype = "tf32" if a[0].dtype == dtypes.float32 and config.get("tf32") and kind_of(a[0]) == "cuda" else out.dtype
     launch("gemm", dtype, trans_a, trans_b, M, N, K, batch, *a, *b, out)
     return out
 

@@ -25,7 +25,7 @@ class BatchNorm(Function):
         self.sizes = (x.shape[0], x.shape[1], prod(x.shape[2:]))
         if self.training:
             self.mean, self.var = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
-            launch("batch_norm_stats", x.dtype.name, *self.sizes, x, self.mean, self.var)
+            launch("batch_norm_stats", x.dtype, *self.sizes, x, self.mean, self.var)
             self._move_running(self.sizes[0] * self.sizes[2])
         else:
             self.mean, self.var = (
@@ -35,7 +35,7 @@ class BatchNorm(Function):
         scale, shift = xp.ascontiguousarray(weight, wide), xp.ascontiguousarray(bias, wide)
         added = xp.ascontiguousarray(residual[0]) if residual else 0  # 0: none
         statistics = self.mean, self.var, scale, shift, self.eps
-        launch("batch_norm_fwd", x.dtype.name, *self.sizes, x, *statistics, added, self.relu, y)
+        launch("batch_norm_fwd", x.dtype, *self.sizes, x, *statistics, added, self.relu, y)
         self.save(x, weight, y if self.relu else None)
         return y
 
@@ -57,7 +57,7 @@ class BatchNorm(Function):
         dweight, dbias = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
         launch(
             "batch_norm_bwd",
-            *(x.dtype.name, self.training, *self.sizes, x, gy, y if self.relu else 0, self.mean, self.var),
+            *(x.dtype, self.training, *self.sizes, x, gy, y if self.relu else 0, self.mean, self.var),
             *(xp.ascontiguousarray(weight, wide), self.eps, masked if self.relu else 0, dx, dweight, dbias),
         )
         grads = dx if self.needs[0] else None, dweight, dbias
@@ -141,9 +141,9 @@ class Standardize(Function):
         rows, columns = x.shape
         mean, var = xp.empty(rows, x.dtype), xp.empty(rows, x.dtype)
         y = xp.empty(x.shape, x.dtype)
-        launch("batch_norm_stats", x.dtype.name, 1, rows, columns, x, mean, var)
+        launch("batch_norm_stats", x.dtype, 1, rows, columns, x, mean, var)
         one, zero = xp.ones(rows, x.dtype), xp.zeros(rows, x.dtype)
-        launch("batch_norm_fwd", x.dtype.name, 1, rows, columns, x, mean, var, one, zero, self.eps, 0, False, y)
+        launch("batch_norm_fwd", x.dtype, 1, rows, columns, x, mean, var, one, zero, self.eps, 0, False, y)
         self.save(x, mean, var)
         return y
 
@@ -153,7 +153,7 @@ class Standardize(Function):
         dx, unused = xp.empty(x.shape, x.dtype), xp.empty((2, rows), x.dtype)
         launch(
             "batch_norm_bwd",
-            *(x.dtype.name, True, 1, rows, columns, x, xp.ascontiguousarray(gy), 0, mean, var),
+            *(x.dtype, True, 1, rows, columns, x, xp.ascontiguousarray(gy), 0, mean, var),
             *(xp.ones(rows, x.dtype), self.eps, 0, dx, unused[0], unused[1]),
         )
         return dx

@@ -18,7 +18,7 @@ class MaxPool2d(Function):
     def forward(self, x):
         xp, x = array_module(x), array_module(x).ascontiguousarray(x)
         y, index = xp.empty(self.shape.y, x.dtype), xp.empty(self.shape.y, np.int32)
-        launch("max_pool2d_fwd", self.shape, x.dtype.name, x, y, index)
+        launch("max_pool2d_fwd", self.shape, x.dtype, x, y, index)
         self.save(index)  # where in its plane each maximum was: h W + w
         return y
 
@@ -26,7 +26,7 @@ class MaxPool2d(Function):
         (index,) = self.saved
         xp = array_module(gy)
         dx = xp.empty(self.shape.x, gy.dtype)
-        launch("max_pool2d_bwd", self.shape, gy.dtype.name, xp.ascontiguousarray(gy), index, dx)
+        launch("max_pool2d_bwd", self.shape, gy.dtype, xp.ascontiguousarray(gy), index, dx)
         return dx
 
 
@@ -38,13 +38,13 @@ class AvgPool2d(Function):
         if h or w:
             x = xp.pad(x, ((0, 0), (0, 0), (h, h), (w, w)))
         y = xp.empty(self.shape.y, x.dtype)
-        launch("avg_pool2d_fwd", self.shape, x.dtype.name, self.count_include_pad, xp.ascontiguousarray(x), y)
+        launch("avg_pool2d_fwd", self.shape, x.dtype, self.count_include_pad, xp.ascontiguousarray(x), y)
         return y
 
     def backward(self, gy):
         xp, (h, w) = array_module(gy), self.border
         dx = xp.empty(self.shape.x, gy.dtype)
-        launch("avg_pool2d_bwd", self.shape, gy.dtype.name, self.count_include_pad, xp.ascontiguousarray(gy), dx)
+        launch("avg_pool2d_bwd", self.shape, gy.dtype, self.count_include_pad, xp.ascontiguousarray(gy), dx)
         return dx[:, :, h : self.shape.H - h, w : self.shape.W - w]
 
 

@@ -23,7 +23,7 @@ class LocalResponseNorm(Function):
         self.windows = ConvShape(N, 1, C, pixels, 1, self.size, 1, pad=(self.size // 2, 0))
         square = xp.ascontiguousarray((wide * wide).reshape(self.windows.x))
         total = xp.empty(self.windows.y, wide.dtype)
-        launch("avg_pool2d_fwd", self.windows, wide.dtype.name, True, square, total)
+        launch("avg_pool2d_fwd", self.windows, wide.dtype, True, square, total)
         divisor = self.k + self.alpha * self.size * total[:, :, :C].reshape(x.shape)
         self.save(x, divisor)
         return (wide * divisor**-self.beta).astype(x.dtype, copy=False)
@@ -36,7 +36,7 @@ class LocalResponseNorm(Function):
         weighted = xp.zeros((N, 1, windows, pixels), divisor.dtype)
         weighted[:, 0, : x.shape[1]] = (direct * x / divisor).reshape(N, x.shape[1], pixels)
         spread = xp.empty(self.windows.x, divisor.dtype)
-        launch("avg_pool2d_bwd", self.windows, divisor.dtype.name, True, weighted, spread)
+        launch("avg_pool2d_bwd", self.windows, divisor.dtype, True, weighted, spread)
         return direct - (2 * self.alpha * self.beta * self.size) * spread.reshape(x.shape) * x
 
 

@@ -13,7 +13,7 @@ def softmax_rows(x, log):
     """Softmax (or log-softmax) over the last axis of a raw array; sums in float32 for 16-bit dtypes."""
     xp = array_module(x)
     y = xp.empty(x.shape, x.dtype)
-    launch("softmax_fwd", x.dtype.name, log, prod(x.shape[:-1]), x.shape[-1], xp.ascontiguousarray(x), y)
+    launch("softmax_fwd", x.dtype, log, prod(x.shape[:-1]), x.shape[-1], xp.ascontiguousarray(x), y)
     return y
 
 
@@ -28,7 +28,7 @@ class Softmax(Function):
         xp = array_module(y)
         dx = xp.empty(y.shape, y.dtype)
         rows, columns = prod(y.shape[:-1]), y.shape[-1]
-        launch("softmax_bwd", y.dtype.name, self.log, rows, columns, y, xp.ascontiguousarray(gy), dx)
+        launch("softmax_bwd", y.dtype, self.log, rows, columns, y, xp.ascontiguousarray(gy), dx)
         return dx
 
 
