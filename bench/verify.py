@@ -27,7 +27,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
 STAGES = ("build", "info", "cuda-tests", "train", "racecheck", "memcheck", "bench")
-STAGE_LIMIT, QUICK_LIMIT = 3600, 150  # seconds; --quick: so that all but the benchmarks fit into nine minutes
+STAGE_LIMIT, QUICK_LIMIT = 3600, 150  # seconds; --quick: so that all but the benchmarks fit into nine minutes,
+QUICK_BENCH_LIMIT = 540  # and these into as many
 # implicit_hopper alone waits for barriers in memory, and so may hang where another kernel would only be wrong.
 PARTS = {"": "not hopper", "-hopper": "hopper"}
 # What --quick takes of tests/kernels: few shapes of every row and direction. racecheck: of the kernels that share
@@ -90,8 +91,11 @@ class Report:
     def write(self):
         (self.folder / "verify.json").write_text(json.dumps(self.content, indent=1) + "\n")
 
-    def stage(self, name, command, judge=None, variables=None):
-        """Run a command into OUT/NAME.log; judge() -> (passed, facts) where its exit code does not say all."""
+    def stage(self, name, command, judge=None, variables=None, limit=None):
+        """Run a command into OUT/NAME.log; judge() -> (passed, facts) where its exit code does not say all.
+
+        variables    of the environment, on top of ours        limit    in seconds (default: the report's)
+        """
         print(f"{name} ...", end=" ", flush=True)
         start = time.monotonic()
         facts = {}
@@ -107,7 +111,7 @@ class Report:
                     start_new_session=True,
                 )
                 try:
-                    passed = not process.wait(self.limit)
+                    passed = not process.wait(limit or self.limit)
                 finally:  # a process that is left over would keep the GPU from the next stage
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
@@ -212,7 +216,9 @@ def train(report, data):
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.verify", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for verify.json and the logs")
-    parser.add_argument("--quick", action="store_true", help="few shapes under compute-sanitizer, and no benchmarks")
+    parser.add_argument(
+        "--quick", action="store_true", help="few shapes under compute-sanitizer; few benchmarks, and --only when asked"
+    )
     parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=f"of {', '.join(STAGES)}")
     parser.add_argument("--data", type=Path, help="train 5 epochs on the MNIST files in this folder, not on the digits")
     options = parser.parse_args()
@@ -222,6 +228,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     report = Report(options.out.resolve(), QUICK_LIMIT if options.quick else STAGE_LIMIT)
     suite = [sys.executable, ROOT / "bench" / "suite.py", report.folder / "bench", "--device", "cuda"]
+    suite += ["--quick"] if options.quick else []
     for stage in options.only or (STAGES[:-1] if options.quick else STAGES):
         if stage == "build":
             build(report)
@@ -233,7 +240,7 @@ def main():
         elif stage == "train":
             train(report, options.data and options.data.resolve())
         elif stage == "bench":
-            report.stage("bench", suite)
+            report.stage("bench", suite, limit=QUICK_BENCH_LIMIT if options.quick else None)
         else:
             sanitize(report, stage, options.quick)
     passed = report.close()
