@@ -150,6 +150,7 @@ def build(report):
             "GPUCNN_CUDA_ARCH": architectures,
             "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count())),
         },
+        limit=STAGE_LIMIT,  # without it all the rest is lost
     )
 
 
