@@ -210,9 +210,20 @@ class BuildExtensions(build_ext):
         return values
 
 
+def native_architectures():
+    """The architectures of this machine's GPUs; CMake's own "native" leaves out the a of 90a, and with it wgmma."""
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        text = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"GPUCNN_CUDA_ARCH=native: needs a GPU that nvidia-smi shows, but {error}") from None
+    names = sorted({line.strip().replace(".", "") for line in text.splitlines()}, key=int)
+    return ";".join("90a" if name == "90" else name for name in names)
+
+
 def architectures(text):
     """CMake's form of "80;90a": machine code (-real) for each, and for the last PTX too."""
-    names = text.replace(",", ";").split(";")
+    names = (native_architectures() if text == "native" else text).replace(",", ";").split(";")
     return ";".join([f"{name}-real" for name in names[:-1]] + names[-1:])
 
 

@@ -1,9 +1,9 @@
-"""The check on a machine with a GPU: `python -m bench.verify OUT [--no-build] [--data DIR]`.
+"""The check on a machine with a GPU: `python -m bench.verify OUT [--quick] [--only STAGE ...] [--data DIR]`.
 
-Builds gpucnn for this GPU, runs the tests that need one, runs the kernel tests under compute-sanitizer, trains LeNet in
-every dtype, and runs every benchmark (suite.py). OUT/verify.json says what was run where and how it went; each stage
-leaves a log beside it. A stage that fails does not stop the others. Exit code: 0 all passed, 1 something failed, 2
-there is no GPU.
+Builds gpucnn for this GPU, runs the tests that need one, trains LeNet in every dtype, runs the kernel tests under
+compute-sanitizer, and runs every benchmark (suite.py). OUT/verify.json says what was run where and how it went; each
+stage leaves a log beside it. A stage that fails, or hangs, does not stop the others. Exit code: 0 all passed, 1
+something failed, 2 there is no GPU.
 """
 
 import argparse
@@ -14,9 +14,11 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,7 +26,25 @@ ROOT = Path(__file__).resolve().parent.parent
 DTYPES = ("float32", "float16", "bfloat16")
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
-STAGE_LIMIT = 3600  # seconds
+STAGES = ("build", "info", "cuda-tests", "train", "racecheck", "memcheck", "bench")
+STAGE_LIMIT, QUICK_LIMIT = 3600, 150  # seconds; --quick: so that all but the benchmarks fit into nine minutes,
+QUICK_BENCH_LIMIT = 540  # and these into as many
+# implicit_hopper alone waits for barriers in memory, and so may hang where another kernel would only be wrong.
+PARTS = {"": "not hopper", "-hopper": "hopper"}
+# What --quick takes of tests/kernels: few shapes of every row and direction. racecheck: of the kernels that share
+# memory, not those of libraries.
+SHAPES = "(never_square or groups_3x3 or pointwise or wide_3x3 or depthwise)"
+QUICK = {
+    "memcheck": ["not test_conv", f"test_tolerance_law and {SHAPES}"],
+    "racecheck": [
+        f"test_conv and test_tolerance_law and (implicit or depthwise or winograd4_split) and {SHAPES}",
+        "test_products_of_spectra",
+        "test_norm and test_stats",
+        "test_softmax and test_forward",
+        "test_nchw_to_nhwc",
+        "test_implicit_hopper and test_tiles",
+    ],
+}
 GPU_FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "clocks.max.sm")
 
 
@@ -64,29 +84,38 @@ def environment():
 class Report:
     """verify.json, written anew after every stage, so that a run that is cut off leaves what it found."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, limit=STAGE_LIMIT):
+        self.folder, self.limit = folder, limit
         self.content = {"environment": environment(), "stages": [], "passed": False}
 
     def write(self):
         (self.folder / "verify.json").write_text(json.dumps(self.content, indent=1) + "\n")
 
-    def stage(self, name, command, judge=None, variables=None):
-        """Run a command into OUT/NAME.log; judge() -> (passed, facts) where its exit code does not say all."""
+    def stage(self, name, command, judge=None, variables=None, limit=None):
+        """Run a command into OUT/NAME.log; judge() -> (passed, facts) where its exit code does not say all.
+
+        variables    of the environment, on top of ours        limit    in seconds (default: the report's)
+        """
         print(f"{name} ...", end=" ", flush=True)
         start = time.monotonic()
         facts = {}
         with open(self.folder / f"{name}.log", "w") as log:
             try:
                 # In OUT: in the checkout's root, the folder gpucnn/ would hide the installed package.
-                passed = not subprocess.run(
+                process = subprocess.Popen(
                     command,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
                     env={**os.environ, **(variables or {})},
-                    timeout=STAGE_LIMIT,
-                ).returncode
+                    start_new_session=True,
+                )
+                try:
+                    passed = not process.wait(limit or self.limit)
+                finally:  # a process that is left over would keep the GPU from the next stage
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(30)
                 if judge:
                     fits, facts = judge()
                     passed = passed and fits
@@ -116,11 +145,16 @@ def build(report):
     report.stage(
         "build",
         [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--force-reinstall", *isolation, ROOT],
-        variables={"GPUCNN_CUDA": "on", "GPUCNN_CUDA_ARCH": architectures},
+        variables={
+            "GPUCNN_CUDA": "on",
+            "GPUCNN_CUDA_ARCH": architectures,
+            "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count())),
+        },
+        limit=STAGE_LIMIT,  # without it all the rest is lost
     )
 
 
-def test(report, name, tests, runner=()):
+def test(report, name, tests, chosen, runner=(), options=()):
     """Run the tests that need a GPU; a stage without one executed test has shown nothing."""
     result = report.folder / f"{name}.xml"
     result.unlink(missing_ok=True)
@@ -131,19 +165,33 @@ def test(report, name, tests, runner=()):
         return counts["tests"] > counts["skipped"], counts
 
     pytest = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "cuda", f"--junitxml={result}"]
-    report.stage(name, [*runner, *pytest, ROOT / tests], judge)
+    report.stage(name, [*runner, *pytest, "--tb=short", "-v", "-k", chosen, *options, ROOT / tests], judge)
 
 
-def sanitize(report):
+def side_by_side():
+    """Options for plugins of pytest, where they are installed: several processes, of which one that hangs is ended."""
+    options = []
+    if importlib.util.find_spec("xdist"):
+        options += ["-n", str(min(8, os.cpu_count()))]
+        options += ["-p", "no:benchmark"]  # which warns of it, and a warning is an error
+        if importlib.util.find_spec("pytest_timeout"):
+            options += ["--timeout=60", "--timeout-method=thread"]
+    return options
+
+
+def sanitize(report, tool, quick):
     """The kernel tests under compute-sanitizer, where it is found on the PATH or in a toolkit."""
     homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [f"{home}/{part}" for home in homes if home for part in ("bin", "compute-sanitizer")]
     sanitizer = shutil.which("compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *folders]))
-    for tool in ("memcheck", "racecheck"):
-        if sanitizer:
-            test(report, tool, "tests/kernels", [sanitizer, "--tool", tool, "--error-exitcode", "99"])
-        else:
-            report.record(tool, None, reason="compute-sanitizer was not found")
+    if not sanitizer:
+        return report.record(tool, None, reason="compute-sanitizer was not found")
+    # Errors that CUDA returns are exceptions already, or are meant: what libraries ask the driver for and do without.
+    runner = [sanitizer, "--tool", tool, "--error-exitcode", "99", "--report-api-errors", "no"]
+    for part, chosen in PARTS.items():
+        if quick:
+            chosen = f"({chosen}) and (({') or ('.join(QUICK[tool])}))"
+        test(report, f"{tool}{part}", "tests/kernels", chosen, runner)
 
 
 def train(report, data):
@@ -169,21 +217,33 @@ def train(report, data):
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.verify", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for verify.json and the logs")
-    parser.add_argument("--no-build", action="store_true", help="check the gpucnn that is installed")
+    parser.add_argument(
+        "--quick", action="store_true", help="few shapes under compute-sanitizer; few benchmarks, and --only when asked"
+    )
+    parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=f"of {', '.join(STAGES)}")
     parser.add_argument("--data", type=Path, help="train 5 epochs on the MNIST files in this folder, not on the digits")
     options = parser.parse_args()
     if not gpus():
         print("bench.verify: needs an NVIDIA GPU, but nvidia-smi shows none on this machine", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    report = Report(options.out.resolve())
-    if not options.no_build:
-        build(report)
-    report.stage("info", [sys.executable, "-m", "gpucnn", "info"])
-    test(report, "cuda-tests", "tests")
-    sanitize(report)
-    train(report, options.data and options.data.resolve())
-    report.stage("bench", [sys.executable, ROOT / "bench" / "suite.py", report.folder / "bench", "--device", "cuda"])
+    report = Report(options.out.resolve(), QUICK_LIMIT if options.quick else STAGE_LIMIT)
+    suite = [sys.executable, ROOT / "bench" / "suite.py", report.folder / "bench", "--device", "cuda"]
+    suite += ["--quick"] if options.quick else []
+    for stage in options.only or (STAGES[:-1] if options.quick else STAGES):
+        if stage == "build":
+            build(report)
+        elif stage == "info":
+            report.stage("info", [sys.executable, "-m", "gpucnn", "info"])
+        elif stage == "cuda-tests":
+            for part, chosen in PARTS.items():
+                test(report, f"cuda-tests{part}", "tests", chosen, options=side_by_side())
+        elif stage == "train":
+            train(report, options.data and options.data.resolve())
+        elif stage == "bench":
+            report.stage("bench", suite, limit=QUICK_BENCH_LIMIT if options.quick else None)
+        else:
+            sanitize(report, stage, options.quick)
     passed = report.close()
     print(f"{'all passed' if passed else 'FAILED'}: {report.folder / 'verify.json'}")
     return 0 if passed else 1

@@ -56,6 +56,8 @@ def test_without_cupy_the_error_tells_how_to_get_it(way, monkeypatch):
 class NoDriver:
     """CuPy on a machine without a driver."""
 
+    ndarray = type("ndarray", (), {})
+
     def __init__(self, count):
         self.cuda = self.runtime = self
         self.count = count

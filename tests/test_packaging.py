@@ -177,4 +177,14 @@ def test_switch(build, monkeypatch, tmp_path):
 def test_architectures(build):
     assert build["architectures"]("80;90a") == "80-real;90a"
     assert build["architectures"]("80,120") == "80-real;120"
-    assert build["architectures"]("native") == "native"
+
+
+def test_architectures_of_this_machine(build, monkeypatch, tmp_path):
+    """With the a that wgmma needs, which CMake's own "native" leaves out."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^GPUCNN_CUDA_ARCH=native: needs a GPU that nvidia-smi shows, but "):
+        build["architectures"]("native")
+    script = tmp_path / "nvidia-smi"
+    script.write_text("#!/bin/sh\necho 12.0; echo 9.0; echo 8.9; echo 9.0\n")
+    script.chmod(0o755)
+    assert build["architectures"]("native") == "89-real;90a-real;120"

@@ -70,8 +70,9 @@ struct Axis {
     int lower, stride, offset;  // of the source, in pixels
     int first, apart;           // of the output: where positions lie
 
-    // How far behind the last pixel of the source, of so many, the last position lies; 0 if nothing is read.
-    int upper(int size) const { return taps ? lower + (positions - 1) * stride - (size - 1) : 0; }
+    // How far behind the last pixel of the source, of so many, the last position lies; 0 if nothing is read. A little
+    // further, where a map's corner cannot lie so far before it: less than a stride, so that no position is added.
+    int upper(int size) const { return taps ? std::max(lower + (positions - 1) * stride - (size - 1), -128) : 0; }
 };
 
 Axis forward_axis(int out, int taps, int pad, int stride, int dilation) {

@@ -6,7 +6,7 @@ from bench import suite
 from gpucnn.cli import BENCHMARKS
 
 
-@pytest.mark.parametrize("row", sorted({*suite.CPU, *suite.CUDA}), ids=" ".join)
+@pytest.mark.parametrize("row", sorted({*suite.CPU, *suite.CUDA, *suite.CUDA_QUICK}), ids=" ".join)
 def test_options_are_known(row, monkeypatch, capsys):
     """With one option more that is not, the parser complains of that one alone."""
     from importlib import import_module
@@ -31,3 +31,10 @@ def test_a_failure_is_told(tmp_path, monkeypatch, capsys):
     assert "1 failed" in capsys.readouterr().out
     assert len((tmp_path / "im2col-memory_cpu.jsonl").read_text().splitlines()) == 3
     assert "columns MiB" in (tmp_path / "im2col-memory_cpu.txt").read_text()
+
+
+def test_quick_is_for_a_gpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["suite", str(tmp_path), "--quick"])
+    with pytest.raises(SystemExit):
+        suite.main()
+    assert "--quick is for --device cuda" in capsys.readouterr().err

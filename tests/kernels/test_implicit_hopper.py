@@ -135,6 +135,15 @@ def test_axes_at_the_limits(kernels, long, swap, direction, data):
     check_conv(direction, shape, a, b, conv(kernels, direction, shape, "bfloat16", a, b))
 
 
+@pytest.mark.parametrize("direction", ["fwd", "wgrad"])
+def test_positions_far_before_the_last_pixel(kernels, direction):
+    """By 134 and 133 pixels, of which the corner of a map can say 128."""
+    shape = ConvShape(2, 3, 143, 148, 2, 2, 2, stride=(8, 7), dilation=(127, 127))
+    assert ALGOS["cuda", direction][ROW].takes(shape, "float16")
+    a, b = operands(shape, direction, HALF["float16"])
+    check_conv(direction, shape, a, b, conv(kernels, direction, shape, "float16", a, b))
+
+
 BEYOND = {
     "stride": ConvShape(1, 8, 9, 9, 4, 1, 1, stride=(1, 9)),
     "padding": ConvShape(1, 8, 1, 1, 4, 1, 1, pad=(128, 0)),

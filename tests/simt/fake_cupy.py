@@ -158,9 +158,6 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __float__(self):
         return float(self.host)
 
-    def __index__(self):
-        return self.host.__index__()
-
     def item(self):
         return self.host.item()
 

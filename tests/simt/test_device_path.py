@@ -11,6 +11,7 @@ from gpucnn.conv import ConvShape, choose, plan
 from gpucnn.conv import run as run_conv
 from gpucnn.training import Run, load_recipe
 from tests.cases import operands
+from tests.conv import test_algos
 from tests.kernels.harness import DTYPES
 from tests.ops.table import CASES
 from tests.simt import build, fake_cupy
@@ -55,6 +56,17 @@ def test_operation(case, dtype):
     for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
         assert result.dtype == DTYPES[dtype]
         case.agree(result, ref, case.forward + case.gradient)
+
+
+# The first case of every row, direction and dtype.
+FIRST = {(direction, name, dtype): case for direction, name, case, dtype in reversed(test_algos.ON_CUDA)}
+
+
+@pytest.mark.parametrize(("taken", "case"), FIRST.items(), ids=str)
+def test_what_a_gpu_is_asked(taken, case):
+    """The test of every row by way of Python, which else runs on a GPU only."""
+    direction, name, dtype = taken
+    test_algos.test_law_on_cuda(direction, name, case, dtype)
 
 
 def test_find_and_plan_on_the_device(dtype):

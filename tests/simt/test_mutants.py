@@ -380,6 +380,10 @@ MUTANTS = {
         ),
         hopper("same_3x3", "fwd"),
     ),
+    "a corner further away than a map can say": (
+        *("csrc/cuda/conv_implicit_hopper.cpp", "(size - 1), -128)", "(size - 1), -999)"),
+        lambda kernels: test_implicit_hopper.test_positions_far_before_the_last_pixel(kernels, "fwd"),
+    ),
     "pixels without the swizzle": (
         *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
         hopper("same_3x3", "fwd"),
