@@ -44,6 +44,26 @@ def pytest_runtest_setup(item):
         pytest.importorskip("torch")
 
 
+def _gpu_is_lost():
+    """A kernel that faulted takes the GPU from its process for good."""
+    runtime = sys.modules["cupy"].cuda.runtime
+    try:
+        runtime.deviceSynchronize()
+    except runtime.CUDARuntimeError:
+        return True
+    return False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Of several processes (pytest-xdist), end one that lost the GPU, so that a new one goes on with its tests."""
+    report = yield
+    if report.failed and hasattr(item.config, "workerinput") and "cupy" in sys.modules and _gpu_is_lost():
+        print(f"{item.nodeid}\n{report.longreprtext}", file=sys.__stderr__, flush=True)
+        os._exit(1)
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _away_from_the_checkout(tmp_path_factory):
     """An interpreter that a test starts has its folder first on the path, so that folder must hold no gpucnn."""
