@@ -27,8 +27,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 LARGEST_GAP = 0.003  # of the 16-bit dtypes to float32, in test accuracy
 STAGES = ("build", "info", "cuda-tests", "train", "racecheck", "memcheck", "bench")
-STAGE_LIMIT, QUICK_LIMIT = 3600, 150  # seconds; --quick: so that all but the benchmarks fit into nine minutes,
-QUICK_BENCH_LIMIT = 540  # and these into as many
+STAGE_LIMIT = 3600  # seconds
+QUICK_LIMIT, QUICK_TOTAL = 150, 540  # the same for --quick, and of all stages
 # implicit_hopper alone waits for barriers in memory, and so may hang where another kernel would only be wrong.
 PARTS = {"": "not hopper", "-hopper": "hopper"}
 # What --quick takes of tests/kernels: few shapes of every row and direction. racecheck: of the kernels that share
@@ -84,8 +84,8 @@ def environment():
 class Report:
     """verify.json, written anew after every stage, so that a run that is cut off leaves what it found."""
 
-    def __init__(self, folder, limit=STAGE_LIMIT):
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder, limit=STAGE_LIMIT, total=float("inf")):
+        self.folder, self.limit, self.end = folder, limit, time.monotonic() + total
         self.content = {"environment": environment(), "stages": [], "passed": False}
 
     def write(self):
@@ -111,7 +111,7 @@ class Report:
                     start_new_session=True,
                 )
                 try:
-                    passed = not process.wait(limit or self.limit)
+                    passed = not process.wait(max(1, min(limit or self.limit, self.end - start)))
                 finally:  # a process that is left over would keep the GPU from the next stage
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
@@ -227,7 +227,7 @@ def main():
         print("bench.verify: needs an NVIDIA GPU, but nvidia-smi shows none on this machine", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    report = Report(options.out.resolve(), QUICK_LIMIT if options.quick else STAGE_LIMIT)
+    report = Report(options.out.resolve(), *((QUICK_LIMIT, QUICK_TOTAL) if options.quick else ()))
     suite = [sys.executable, ROOT / "bench" / "suite.py", report.folder / "bench", "--device", "cuda"]
     suite += ["--quick"] if options.quick else []
     for stage in options.only or (STAGES[:-1] if options.quick else STAGES):
@@ -241,7 +241,7 @@ def main():
         elif stage == "train":
             train(report, options.data and options.data.resolve())
         elif stage == "bench":
-            report.stage("bench", suite, limit=QUICK_BENCH_LIMIT if options.quick else None)
+            report.stage("bench", suite, limit=STAGE_LIMIT)
         else:
             sanitize(report, stage, options.quick)
     passed = report.close()
