@@ -112,6 +112,13 @@ def test_law_for_long_positive_sums(kernels, direction):
     )
 
 
+def test_images_at_a_time_add_up_no_longer_sums(kernels):
+    """Where splits are of no use, one image of 6144 positions, though more would fit."""
+    one, four = (ConvShape(n, 8, 28, 528, 8, 17, 17) for n in (1, 4))
+    sizes = [kernels.lib.conv_implicit_hopper_workspace(shape, "float16", "wgrad") for shape in (one, four)]
+    assert sizes[0] == sizes[1] == (sizes[0][0], sizes[0][0])
+
+
 @st.composite
 def axes_at_the_limits(draw):
     """(size, taps, pad, stride, dilation) of an axis, as far as the row takes it."""

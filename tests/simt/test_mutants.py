@@ -109,10 +109,6 @@ def hopper_tiles(direction):
     return lambda kernels: test_implicit_hopper.test_tiles(kernels, direction, "float16", "tiles")
 
 
-def long_hopper(kernels):
-    test_implicit_hopper.test_law_for_long_positive_sums(kernels, "wgrad")
-
-
 def hopper_chunks(kernels):
     test_implicit_hopper.test_images_in_any_workspace(kernels, "fwd")
 
@@ -404,7 +400,7 @@ MUTANTS = {
     ),
     "more terms than tensor cores may add up": (
         *("csrc/cuda/conv_implicit_hopper.cpp", "kMostTerms = 6144", "kMostTerms = 12288"),
-        long_hopper,
+        test_implicit_hopper.test_images_at_a_time_add_up_no_longer_sums,
     ),
     "sums of other images overwritten": (
         *("kernels/implicit_hopper_wgrad.cu", "s.accumulate ? *place + sum : sum", "sum"),
