@@ -189,7 +189,7 @@ def measure(name, batch, dtype, device, seconds, compare=None):
 
 
 def torch_phases(step, kind, tolerance):
-    """PyTorch's phases in the memory layout in which its second step is the faster one."""
+    """PyTorch's phases in the memory layout in which the median of its next three steps is the faster one."""
     from .torch_twin import TorchStep
 
     seconds = {}
@@ -199,7 +199,8 @@ def torch_phases(step, kind, tolerance):
         phases = {f"torch {phase}": getattr(twin, phase) for phase in PHASES}
         for call in phases.values():
             call()
-        seconds[sum(map(sum, interleaved(phases, kind, 0, 1, in_order=True).values()))] = phases
+        times = interleaved(phases, kind, 0, 3, in_order=True)
+        seconds[sum(np.median(times[phase]) for phase in phases)] = phases
     return seconds[min(seconds)]
 
 
