@@ -43,7 +43,8 @@ def train(out=None, resume=None, recipe=None, tensorboard=False, **given):
         folder = new_folder(out, run.recipe.model)
         run.save(folder / CHECKPOINT)  # so that a run can be resumed from its start on
     write_history(folder, run.training.history)
-    writer = writer and writer(str(folder), purge_step=run.training.epoch + 1)
+    first = run.training.epoch + 1  # in the name, too, which else is that of another run of the same second
+    writer = writer and writer(str(folder), purge_step=first, filename_suffix=f".from-{first}")
     try:
         return _fit(run, folder, writer)
     finally:

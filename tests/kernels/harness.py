@@ -8,7 +8,7 @@ import pytest
 
 from gpucnn.conv.algos import ALGOS
 
-GUARD = 256  # bytes before and after each array: keeps the alignment that CuPy gives
+GUARD = 1 << 16  # bytes before and after each array: a mutant that writes rows too many must stay within
 GUARD_BYTE = 0xFF  # NaN in every float dtype, so that a stray read shows, too
 DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
