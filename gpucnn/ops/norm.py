@@ -87,7 +87,8 @@ def batch_norm(
     residual      of x's shape, or None    added to that, as at the end of a residual block
     relu          max(that, 0) in the end
 
-    All in one pass over memory, rounded once. Statistics and sums are in float32 for float16 and bfloat16.
+    The last two take no pass over memory of their own, and the result is rounded once. Statistics and sums are in
+    float32 for float16 and bfloat16.
     """
     x = as_tensor(x)
     checks.floats("batch_norm", x)
