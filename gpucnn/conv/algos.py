@@ -25,6 +25,7 @@ class Algo:
                   None: run takes the filters as they are
     transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
     lacks         (extension) -> what it needs that the current device has not, or None
+    channels_last whether it reads and writes images in (N, H, W, C) order, where the shape says so; else ``run`` copies
     """
 
     run: Callable
@@ -36,6 +37,7 @@ class Algo:
     filters: Callable | None = None
     transform: Callable | None = None
     lacks: Callable = lambda extension: None
+    channels_last: bool = False
 
 
 def _row(device, direction, name, takes, error, bound="element", transforms=False):
