@@ -165,7 +165,7 @@ def _rows(device, direction):
             ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
         ):
             rows[name] = _row(device, direction, name, takes, error, bound, transforms)
-        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, channels_last=True)
     return rows
 
 
