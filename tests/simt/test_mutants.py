@@ -213,7 +213,7 @@ MUTANTS = {
         long_gemm,
     ),
     "TF32 without being asked": (
-        *("csrc/cuda/gemm.cpp", "g.dtype == DType::tf32", "g.dtype == DType::float32"),
+        *("csrc/cuda/gemm.cpp", "return dtype == DType::tf32", "return dtype == DType::float32"),
         conv("im2col", "fwd"),
     ),
     "a sum over chunks lost": (
@@ -390,8 +390,20 @@ MUTANTS = {
         "        // the next",
         hopper("many_channels", "fwd"),
     ),
+    "no ReLU for cuBLASLt": (
+        *("csrc/cuda/gemm_bias.cpp", "(relu ? CUBLASLT_EPILOGUE_RELU : 0)", "0"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f4"), 6, 1, False, True),
+    ),
+    "more alignment than there is": (
+        *("csrc/cuda/gemm_bias.cpp", "return uint32_t(address & -address)", "return 256"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f2"), 6, 1, True, True),
+    ),
+    "groups of pixels side by side": (
+        *("csrc/cuda/conv_gemm.cpp", "{x, s.C, false, 0, s.Cg()}", "{x, s.C, false, 0, 0}"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f4"), 6, 2, False, True),
+    ),
     "images of a chunk from the first on": (
-        *("csrc/cuda/conv_implicit_hopper.cpp", "n * channels * plane * 2", "0 * channels * plane * 2"),
+        *("csrc/cuda/conv_implicit_hopper.cpp", "data) + n * bytes()", "data) + 0 * bytes()"),
         hopper_chunks,
     ),
     "positions of every split from the first on": (
