@@ -20,7 +20,7 @@ from tests.kernels import (
     test_winograd,
 )
 from tests.kernels.harness import DTYPES, Kernels
-from tests.simt import build
+from tests.simt import build, mutants_channels_last
 
 FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
 
@@ -177,7 +177,7 @@ MUTANTS = {
     "the other dilation": ("kernels/direct.cu", "(t) * s.dil_w", "(t) * s.dil_h", conv("direct", "fwd")),
     "a tap dropped": ("kernels/direct.cu", "t < s.S; ++t, ++tap", "t < s.S - 1; ++t, ++tap", conv("direct", "fwd")),
     "the last of equal maxima": ("kernels/pool.cu", "value > best", "value >= best", max_pool("ties")),
-    "a NaN that loses": ("kernels/pool.cu", " || (isnan(value) && !isnan(best))", "", max_pool("nan")),
+    "a NaN that loses": ("kernels/pool.cu", " || (isnan(value) && !isnan(best[k]))", "", max_pool("nan")),
     "no maximum subtracted": (
         *("kernels/softmax.cu", "largest = block_reduce(largest, Max());", "largest = 0;"),
         large_softmax,
@@ -459,6 +459,7 @@ MUTANTS = {
         *("csrc/handles.cpp", 'check_cufft(cufftSetStream(plan_->handle, stream), "cufftSetStream", key);', ""),
         fft("groups", "fwd"),
     ),
+    **mutants_channels_last.MUTANTS,
 }
 
 
