@@ -29,6 +29,10 @@ def im2col(kernels):
     test_im2col.test_im2col(kernels, "never_square", FLOAT32)
 
 
+def rows_of_vectors(kernels):
+    test_im2col.test_im2col_with_rows_of_whole_vectors(kernels, "never_square", FLOAT32, 0)
+
+
 def large_im2col(kernels):
     test_im2col.test_im2col(kernels, "tile_plus_one", FLOAT32)
 
@@ -167,10 +171,12 @@ MUTANTS = {
         "    if (lane == 0) {\n        partial[warp] = value;\n        __syncthreads();\n    }",
         softmax,
     ),
-    "reads one row below the image": ("kernels/im2col.cu", "h < s.H", "h <= s.H", im2col),
+    "reads one row below the image": ("kernels/im2col.cu", "h < unsigned(s.H)", "h <= unsigned(s.H)", im2col),
     "writes one element too many": ("kernels/im2col.cu", "i < count; i +=", "i <= count; i +=", im2col),
     "no grid-stride loop": ("kernels/im2col.cu", "i += thread_count()", "i += count", large_im2col),
-    "h and w strides swapped": ("kernels/im2col.cu", "s.Q * s.stride_h", "s.Q * s.stride_w", im2col),
+    "h and w strides swapped": ("kernels/im2col.cu", "p * s.stride_h", "p * s.stride_w", im2col),
+    "positions behind the last are read": ("kernels/im2col.cu", "exists ? p", "true ? p", rows_of_vectors),
+    "vectors of the next output row begin too late": ("kernels/im2col.cu", "q = 0, ++p", "q = 1, ++p", rows_of_vectors),
     "h and w padding swapped": ("kernels/col2im.cu", "int64_t(h) + s.pad_h", "int64_t(h) + s.pad_w", col2im),
     "no guard of the last output column": ("kernels/col2im.cu", " || q >= s.Q", "", col2im),
     "no guard between strides": ("kernels/col2im.cu", " || p_stride % s.stride_h", "", col2im),
