@@ -37,7 +37,7 @@ SHAPES = "(never_square or groups_3x3 or pointwise or wide_3x3 or depthwise)"
 QUICK = {
     "memcheck": ["not test_conv", f"test_tolerance_law and {SHAPES}"],
     "racecheck": [
-        f"test_conv and test_tolerance_law and (implicit or depthwise or winograd4_split) and {SHAPES}",
+        f"test_conv and test_tolerance_law and (implicit or depthwise or _split or _fused) and {SHAPES}",
         "test_products_of_spectra",
         "test_norm and test_stats",
         "test_softmax and test_forward",

@@ -20,7 +20,7 @@ from tests.kernels import (
     test_winograd,
 )
 from tests.kernels.harness import DTYPES, Kernels
-from tests.simt import build
+from tests.simt import build, mutants_winograd_fused
 
 FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
 
@@ -447,6 +447,7 @@ MUTANTS = {
         *("csrc/handles.cpp", 'check_cufft(cufftSetStream(plan_->handle, stream), "cufftSetStream", key);', ""),
         fft("groups", "fwd"),
     ),
+    **mutants_winograd_fused.MUTANTS,
 }
 
 

@@ -1,0 +1,205 @@
+// The parts of winograd2_fused (winograd_fused.cu): the pixels, the sums and the outputs of a thread.
+#pragma once
+#include "ptx.cuh"
+#include "winograd_transform.h"
+
+namespace {
+
+constexpr int kPlanes = 16, kFilters = 64, kTiles = 32, kStep = 8;  // channels of a step
+constexpr int kFilterFloats = kPlanes * kStep * kFilters, kStageFloats = kFilterFloats + kPlanes * kStep * kTiles;
+constexpr int kRow = kTiles + 8;  // of sums in shared memory, apart so that lanes that store together meet all banks
+constexpr int kSharedBytes = 2 * kStageFloats * int(sizeof(float));
+static_assert(kThreads == 32 * kStep && kThreads * 2 * 64 == kPlanes * kFilters * kTiles);
+static_assert(kPlanes * (kFilters / 2) * kRow <= 2 * kStageFloats, "sums lie where the stages were");
+
+// One direction of a convolution: sources are transformed, results computed.
+struct Problem {
+    int sources, results, groups;  // channels of a group
+    int source_H, source_W, H, W;  // images of the sources and the results
+    int pad_h, pad_w;              // tile (0, 0) starts so far above and left of the source
+    int rows, columns;             // tiles of an image
+    int steps, blocks_of_filters;  // of a group
+    int64_t tiles;
+
+    HOST_DEVICE Problem(const ConvShape& s, bool gradient)
+        : sources(gradient ? s.Kg() : s.Cg()),
+          results(gradient ? s.Cg() : s.Kg()),
+          groups(s.groups),
+          source_H(gradient ? s.P : s.H),
+          source_W(gradient ? s.Q : s.W),
+          H(gradient ? s.H : s.P),
+          W(gradient ? s.W : s.Q),
+          pad_h(gradient ? 2 - s.pad_h : s.pad_h),
+          pad_w(gradient ? 2 - s.pad_w : s.pad_w),
+          rows(ceil_div(H, 2)),
+          columns(ceil_div(W, 2)),
+          steps(ceil_div(sources, kStep)),
+          blocks_of_filters(ceil_div(results, kFilters)),
+          tiles(int64_t(s.N) * rows * columns) {}
+};
+
+struct Place {
+    int64_t n;
+    int row, column;  // of the tile's first output
+
+    __device__ Place(const Problem& p, int64_t tile) {
+        const int of_image = p.rows * p.columns, in_image = int(tile % of_image);
+        n = tile / of_image, row = in_image / p.columns * 2, column = in_image % p.columns * 2;
+    }
+};
+
+// The pixels of a thread: those that its lane's tile sees, of its warp's channel of a step.
+template <class T>
+struct Pixels {
+    const T* corner;  // of the channel that comes next; the pixel may be outside the image, and is then not read
+    int channels;     // that are left, from this one on
+    unsigned inside;  // bit 4 i + j: pixel (i, j) is in the image
+    std::conditional_t<sizeof(T) == 2, uint32_t, float> held[16];
+
+    __device__ Pixels(const Problem& p, const T* images, int group, int64_t tile)
+        : channels(p.sources - int(threadIdx.x) / 32), inside(0) {
+        const Place place(p, tile);
+        const int top = place.row - p.pad_h, left = place.column - p.pad_w;
+        const int64_t channel = (place.n * p.groups + group) * p.sources + threadIdx.x / 32;
+        corner = images + (channel * p.source_H + top) * p.source_W + left;
+        for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < 4; ++j)
+                if (top + i >= 0 && top + i < p.source_H && left + j >= 0 && left + j < p.source_W)
+                    inside |= 1u << (4 * i + j);
+        if (tile >= p.tiles) inside = 0;
+    }
+
+    __device__ void load(const Problem& p) {
+        const unsigned here = channels > 0 ? inside : 0;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const T* const row = corner + int64_t(i) * p.source_W;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const bool valid = here >> (4 * i + j) & 1;
+                if constexpr (sizeof(T) == 2) {
+                    held[4 * i + j] = valid ? *reinterpret_cast<const uint16_t*>(row + j) : 0u;
+                    pin(held[4 * i + j]);
+                } else {
+                    held[4 * i + j] = valid ? row[j] : 0.f;
+                }
+            }
+        }
+        corner += int64_t(kStep) * p.source_H * p.source_W, channels -= kStep;
+    }
+
+    __device__ void transform(float* tiles) const {
+        both_sides<Winograd<2, 3>::BT, false>(
+            [&](int i, int j) {
+                T pixel;
+                std::memcpy(&pixel, &held[4 * i + j], sizeof(T));  // of a word, its low half
+                return static_cast<float>(pixel);
+            },
+            [&](int i, int j, float value) { tiles[(4 * i + j) * kStep * kTiles + threadIdx.x] = value; });
+    }
+};
+
+__device__ inline void copy_filters(float* stage, const float* filters) {
+#pragma unroll
+    for (int i = 0; i < kFilterFloats; i += 4 * kThreads)
+        cp_async<16>(stage + i + 4 * threadIdx.x, filters + i + 4 * threadIdx.x, true);
+    cp_async_commit();
+}
+
+// The sums of a thread. Its filters and tiles are two runs of four each: 32 bytes of a row would meet the same banks.
+// Lanes that differ in bit 0 or in bit 1 to 3 read the same filters or tiles, so that a load of 16 bytes a lane takes
+// two passes through shared memory instead of four.
+struct Sums {
+    float of[2][8][8];  // planes, filters, tiles
+
+    __device__ static int first_plane() { return int(threadIdx.x) / 32 * 2; }
+    __device__ static int filter() { return int(threadIdx.x) >> 1 & 7; }
+    __device__ static int tile() { return int((threadIdx.x & 1) | (threadIdx.x >> 3 & 2)) * 4; }
+
+    __device__ static void read(float (&values)[8], const float* row, int apart) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const float4 four = *reinterpret_cast<const float4*>(row + half * apart);
+            values[4 * half] = four.x, values[4 * half + 1] = four.y;
+            values[4 * half + 2] = four.z, values[4 * half + 3] = four.w;
+        }
+    }
+
+    __device__ void multiply(const float* stage) {
+        const float* const filters = stage + first_plane() * kStep * kFilters + 4 * filter();
+        const float* const tiles = stage + kFilterFloats + first_plane() * kStep * kTiles + tile();
+#pragma unroll
+        for (int row = 0; row < 2 * kStep; ++row) {
+            float a[8], b[8];
+            read(a, filters + row * kFilters, kFilters / 2);
+            read(b, tiles + row * kTiles, kTiles / 2);
+#pragma unroll
+            for (int i = 0; i < 8; ++i)
+#pragma unroll
+                for (int j = 0; j < 8; ++j) of[row / kStep][i][j] += a[i] * b[j];
+        }
+    }
+
+    // Rows of tiles by plane and filter, of one half of the filters: filter 4 f + i is row 8 i + f.
+    __device__ void write(float* rows, int half) const {
+#pragma unroll
+        for (int plane = 0; plane < 2; ++plane)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                float* const row = rows + ((first_plane() + plane) * (kFilters / 2) + 8 * i + filter()) * kRow + tile();
+                const float (&v)[8] = of[plane][4 * half + i];
+                *reinterpret_cast<float4*>(row) = {v[0], v[1], v[2], v[3]};
+                *reinterpret_cast<float4*>(row + kTiles / 2) = {v[4], v[5], v[6], v[7]};
+            }
+    }
+};
+
+// The outputs of the tiles from `first` on, in rows: in part 0 and 1, a lane writes one column of another lane's tile.
+template <class T>
+struct Outputs {
+    T* corner[2];      // in the first filter's plane
+    int rows_left[2];  // from the tile's first on; 0 where there is no such output
+
+    __device__ static int lane_of(int part) { return part * 16 + int(threadIdx.x) % 32 / 2; }
+
+    __device__ Outputs(const Problem& p, T* out, int64_t channel, int64_t first) {
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+            const int64_t tile = first + lane_of(part);
+            const Place place(p, tile);
+            const int column = place.column + int(threadIdx.x) % 2;
+            corner[part] = out + ((place.n * p.groups * p.results + channel) * p.H + place.row) * p.W + column;
+            rows_left[part] = tile < p.tiles && column < p.W ? p.H - place.row : 0;
+        }
+    }
+
+    // `rows` as Sums::write leaves them, of one half of the filters; `results` of the filters exist.
+    __device__ void write(const Problem& p, const float* rows, int half, int results, const T* bias, bool relu) const {
+        const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+#pragma unroll 1
+        for (int i = 0; i < kFilters / 2; i += kStep) {
+            const int row = i + warp, filter = half * (kFilters / 2) + row % 8 * 4 + row / 8;
+            const bool exists = filter < results;
+            const float offset = bias && exists ? static_cast<float>(bias[filter]) : 0.f;
+            float pixels[2][2];
+            both_sides<Winograd<2, 3>::AT, true>(
+                [&](int r, int t) { return rows[((4 * r + t) * (kFilters / 2) + row) * kRow + lane]; },
+                [&](int r, int t, float value) {
+                    value += offset;
+                    pixels[r][t] = relu && value < 0 ? 0.f : value;
+                });
+            const int64_t plane = int64_t(filter) * p.H * p.W;
+#pragma unroll
+            for (int part = 0; part < 2; ++part)
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    const float left = __shfl_sync(0xffffffffu, pixels[r][0], lane_of(part));
+                    const float right = __shfl_sync(0xffffffffu, pixels[r][1], lane_of(part));
+                    if (exists && r < rows_left[part])
+                        corner[part][plane + r * p.W] = static_cast<T>(lane % 2 ? right : left);
+                }
+        }
+    }
+};
+
+}  // namespace
