@@ -20,6 +20,10 @@ def bias(kernels):
     fused.test_bias_and_relu_of_every_block(kernels, np.dtype(np.float32))
 
 
+def infinite(kernels):
+    fused.test_an_infinite_pixel_stays_in_its_tiles(kernels, "fwd")
+
+
 # name: file, text, its replacement, the test that must fail
 MUTANTS = {
     "a stage of planes read before all threads have brought it": (
@@ -41,9 +45,9 @@ MUTANTS = {
     ),
     "transformed filters of the first group": (KERNEL, "int64_t(group) * p.blocks_of_filters", "0", blocks("fwd")),
     "bias of the first block": (KERNEL, "bias ? bias + channel", "bias ? bias", bias),
-    "a column of pixels right of the image": (PARTS, "< p.source_W", "<= p.source_W", blocks("fwd")),
+    "a column of pixels right of the image": (PARTS, "< p.source_W", "<= p.source_W", blocks("dgrad")),
     "padding of a tile swapped": (PARTS, "place.column - p.pad_w", "place.column - p.pad_h", blocks("dgrad")),
-    "channels beyond the last": (PARTS, "channels > 0 ?", "true ?", fused.test_an_infinite_pixel_stays_in_its_tiles),
+    "channels beyond the last": (PARTS, "channels > 0 ?", "true ?", infinite),
     "a column too many": (PARTS, "column < p.W", "column <= p.W", blocks("fwd")),
     "a filter too many": (PARTS, "filter < results", "filter <= results", blocks("fwd")),
 }
