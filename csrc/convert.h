@@ -11,7 +11,7 @@ using Address = std::uintptr_t;  // of an array that Python owns and keeps alive
 
 namespace pybind11::detail {
 
-// gpucnn.conv.ConvShape carries its sixteen numbers as the tuple `ints`, in the order of the C++ struct.
+// gpucnn.conv.ConvShape carries its seventeen numbers as the tuple `ints`, in the order of the C++ struct.
 template <>
 struct type_caster<ConvShape> {
     PYBIND11_TYPE_CASTER(ConvShape, const_name("ConvShape"));
@@ -19,7 +19,7 @@ struct type_caster<ConvShape> {
     bool load(handle source, bool) {
         if (!hasattr(source, "ints")) return false;
         auto ints = pybind11::cast<tuple>(source.attr("ints"));
-        if (ints.size() != 16) return false;
+        if (ints.size() != 17) return false;
         int* field = &value.N;
         for (auto item : ints) *field++ = pybind11::cast<int>(item);
         value.validate();
@@ -40,4 +40,4 @@ struct type_caster<DType> {
 
 }  // namespace pybind11::detail
 
-static_assert(sizeof(ConvShape) == 16 * sizeof(int), "ConvShape is sixteen ints, filled in order");
+static_assert(sizeof(ConvShape) == 17 * sizeof(int), "ConvShape is seventeen ints, filled in order");

@@ -66,6 +66,7 @@ from .ops import (
     sub,
     sum,
     tanh,
+    to_layout,
     transpose,
     unsqueeze,
     var,

@@ -10,6 +10,7 @@ import numpy as np
 from . import config, tensor
 from . import dtype as dtypes
 from .device import array_module, device_of
+from .layout import added, channels_first, channels_last, is_channels_last
 
 _enabled = ContextVar("gpucnn_grad_enabled", default=True)
 # Under GPUCNN_DEBUG=3: the Module whose forward runs, and its path from the outermost one, as in "features.3.conv1".
@@ -49,10 +50,13 @@ class Function:
 
     ``forward(*arrays)`` computes on raw arrays and calls ``self.save`` on what ``backward(gy)`` needs; backward
     returns one gradient an input (None where there is none). Parameters arrive as attributes.
-    ``self.needs[i]`` says whether input i wants a gradient. ``view`` marks an output that shares memory with input 0.
+    ``self.needs[i]`` says whether input i wants a gradient. ``view`` marks an output that shares memory with input 0,
+    ``pointwise`` an operation on each element, with broadcasting: where an input is in channels_last order it works on
+    arrays (N, H, W, C), so that it runs through memory in order and its results are in that order, too.
     """
 
-    view = False
+    view = pointwise = False
+    moved = False  # to (N, H, W, C)
     saved = ()
     layer = ""  # known under GPUCNN_DEBUG=3
 
@@ -72,7 +76,12 @@ class Function:
         self = cls(**parameters)
         self.needs = tuple(t.requires_grad for t in inputs) if _enabled.get() else (False,) * len(inputs)
         start = time.perf_counter()
-        data = self.forward(*(t.data for t in inputs))
+        arrays = [t.data for t in inputs]
+        if self.pointwise and any(map(is_channels_last, arrays)) and all(array.ndim in (0, 4) for array in arrays):
+            self.moved = True
+            data = channels_first(self.forward(*(channels_last(a) if a.ndim else a for a in arrays)))
+        else:
+            data = self.forward(*arrays)
         if isinstance(data, np.generic):
             data = np.asarray(data)
         debug = config.get("debug")
@@ -131,10 +140,12 @@ class Function:
             )
         if any(cell[0] != value for cell, value in self.versions):
             raise RuntimeError(f"backward: {self.name()} needs an array that was changed in place after forward")
-        grads = self.backward(gy)
+        grads = self.backward(channels_last(gy) if self.moved else gy)
         if not keep:
             self.saved = None
         grads = grads if isinstance(grads, tuple) else (grads,)
+        if self.moved:
+            grads = (g if g is None or not g.ndim else channels_first(g) for g in grads)
         return tuple(np.asarray(g) if isinstance(g, np.generic) else g for g in grads)
 
 
@@ -194,7 +205,7 @@ def backward(root, gradient=None, *, retain_graph=False):
                 if checking:
                     node._check_finite("gradients", grad, gy)
                 if isinstance(edge, Function):
-                    grads[edge] = grads[edge] + grad if edge in grads else grad
+                    grads[edge] = added(grads[edge], grad) if edge in grads else grad
                 else:
                     shared = grad is gy or grad.base is not None or sum(g is grad for g in found) > 1
                     _accumulate(edge, grad, fresh=not shared)
@@ -222,4 +233,4 @@ def _accumulate(leaf, grad, fresh):
     if leaf.grad is None:
         leaf.grad = tensor.Tensor(grad if fresh else grad.copy())
     else:
-        leaf.grad = tensor.Tensor(leaf.grad.data + grad)
+        leaf.grad = tensor.Tensor(added(leaf.grad.data, grad))

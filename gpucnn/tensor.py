@@ -8,6 +8,7 @@ from . import autograd
 from . import device as devices
 from . import dtype as dtypes
 from .device import array_module, device_of
+from .layout import LAYOUTS, is_channels_last
 
 
 class Tensor:
@@ -36,6 +37,7 @@ class Tensor:
     size = property(lambda self: self.data.size)
     dtype = property(lambda self: self.data.dtype)
     device = property(lambda self: device_of(self.data))
+    layout = property(lambda self: "channels_last" if is_channels_last(self.data) else "channels_first")
     T = property(lambda self: ops.permute(self, tuple(range(self.ndim))[::-1]))
     is_leaf = property(lambda self: self.node is None)
 
@@ -117,9 +119,12 @@ class Tensor:
         return self.data.__cuda_array_interface__
 
     def to(self, target):
-        """On another device ("cpu", "cuda", "cuda:1") or in another dtype; itself where nothing changes."""
+        """On another device ("cpu", "cuda", "cuda:1"), in another dtype, or in another order in memory
+        ("channels_last", "channels_first": see ``gpucnn.to_layout``); itself where nothing changes."""
         if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda"):
             return ops.to_device(self, target)
+        if isinstance(target, str) and target in LAYOUTS:
+            return ops.to_layout(self, target)
         return ops.astype(self, target)
 
     def astype(self, dtype):

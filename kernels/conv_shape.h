@@ -20,6 +20,7 @@ struct ConvShape {
     int stride_h, stride_w;
     int dil_h, dil_w;  // dilation: pixels between taps
     int groups;
+    int channels_last;  // 1: images lie in memory as (N, H, W, C), and filters as ever
 
     HOST_DEVICE int Cg() const { return C / groups; }  // input channels of one group
     HOST_DEVICE int Kg() const { return K / groups; }  // output channels of one group

@@ -254,7 +254,7 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
             void* reordered = static_cast<char*>(columns) + wgrad_columns_bytes(s, dtype, images);
             im2col(s, dtype, {images, 0, s.C, 0, pixels(s), pixels(s), length}, source, columns, stream);
             // dy (n, K, PQ) to (K, n, PQ): the columns of a 1x1 filter over dy.
-            const ConvShape as_image{images, s.K, s.P, s.Q, s.K, 1, 1, s.P, s.Q, 0, 0, 1, 1, 1, 1, 1};
+            const ConvShape as_image{images, s.K, s.P, s.Q, s.K, 1, 1, s.P, s.Q, 0, 0, 1, 1, 1, 1, 1, 0};
             im2col(as_image, dtype, {images, 0, s.K, 0, pixels(s), pixels(s), length}, gradient, reordered, stream);
             multiply(wgrad_product(s, dtype, reordered, length, columns, length, length, out, out_dtype, accumulate),
                      stream, op, s.text());

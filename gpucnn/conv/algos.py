@@ -25,6 +25,7 @@ class Algo:
                   None: run takes the filters as they are
     transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
     lacks         (extension) -> what it needs that the current device has not, or None
+    channels_last whether it reads and writes images in (N, H, W, C) order, where the shape says so; else ``run`` copies
     """
 
     run: Callable
@@ -36,6 +37,7 @@ class Algo:
     filters: Callable | None = None
     transform: Callable | None = None
     lacks: Callable = lambda extension: None
+    channels_last: bool = False
 
 
 def _row(device, direction, name, takes, error, bound="element", transforms=False):
@@ -149,7 +151,7 @@ def _rows(device, direction):
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
         "im2col": _row(device, direction, "im2col", _any, error=2.0),
-        "gemm": _row(device, direction, "gemm", _pointwise, error=2.0),
+        "gemm": replace(_row(device, direction, "gemm", _pointwise, error=2.0), channels_last=True),
     }
     transforms = direction != "wgrad"
     errors = (1.0, 6.0) if transforms else (2.0, 10.0)  # 0.7 and 4.4 of three channels; of 16, 0.2 and 0.9
@@ -168,7 +170,7 @@ def _rows(device, direction):
         if transforms:
             name = "winograd2_fused"
             rows[name] = _row(device, direction, name, _winograd(direction), errors[0], "plane", transforms)
-        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, channels_last=True)
     return rows
 
 

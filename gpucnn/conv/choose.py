@@ -1,11 +1,14 @@
 """Which row of ALGOS computes a convolution: forced by name, measured before, or by rule; under limits."""
 
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from .. import config, native
+from .. import dtype as dtypes
 from . import find
 from .algos import ALGOS
+from .shape import ConvShape
 
 ALIGNMENT = 64  # bytes, of transformed filters
 
@@ -14,7 +17,7 @@ class Limits(NamedTuple):
     """What selects before speed does: the settings of the same names.
 
     max_error       rows whose error factor (Algo.error) is larger are left out
-    workspace       bytes beside the operands: transformed filters and workspace
+    workspace       bytes beside the operands: transformed filters, workspace and copies in another layout
     deterministic   rows that may give other bits in another run are left out
     """
 
@@ -31,36 +34,51 @@ class Candidate(NamedTuple):
     """One row for one convolution: what it would be given, and why it is left out."""
 
     name: str
+    shape: ConvShape  # in the layout that the row is run with
+    copies: int  # bytes of the images in that layout, if it is another one
     filters: int  # bytes of its transformed filters
     workspace: int  # bytes; the least, if it is excluded
     error: float
     bound: str
     excluded: str | None
 
+    @property
+    def beside(self):
+        """Bytes beside the operands."""
+        return self.copies + self.filters + self.workspace
+
+
+def _images_bytes(shape, dtype):
+    """Of the two images of a convolution; the filters have one layout only."""
+    itemsize = 4 if dtype == "tf32" else dtypes.as_dtype(dtype).itemsize
+    return itemsize * (prod(shape.x) + prod(shape.y))
+
 
 @lru_cache(maxsize=4096)
 def _candidates(kind, direction, shape, dtype, limits, machine):
     found = []
+    in_nchw = _images_bytes(shape, dtype) if shape.channels_last else 0
     for name, row in ALGOS[kind, direction].items():
+        given, copies = (shape, 0) if row.channels_last else (shape.channels_first, in_nchw)
         filters = workspace = 0
         excluded = None
-        if not row.takes(shape, dtype):
+        if not row.takes(given, dtype):
             excluded = "cannot do this shape"
         elif lacking := row.lacks(getattr(native, kind)()):
             excluded = f"needs {lacking}"
         else:
             if row.filters:
-                filters = row.filters(shape, dtype) + ALIGNMENT
-            workspace, best = row.workspace(shape, dtype)
-            if filters + workspace > limits.workspace:
-                excluded = f"needs {filters + workspace} bytes, more than {limits.workspace}"
+                filters = row.filters(given, dtype) + ALIGNMENT
+            workspace, best = row.workspace(given, dtype)
+            if copies + filters + workspace > limits.workspace:
+                excluded = f"needs {copies + filters + workspace} bytes, more than {limits.workspace}"
             elif row.error > limits.max_error:
                 excluded = f"has an error factor of {row.error:g}, more than {limits.max_error:g}"
             elif limits.deterministic and not row.deterministic:
                 excluded = "may give other bits in another run"
             else:
-                workspace = min(best, limits.workspace - filters)
-        found.append(Candidate(name, filters, workspace, row.error, row.bound, excluded))
+                workspace = min(best, limits.workspace - filters - copies)
+        found.append(Candidate(name, given, copies, filters, workspace, row.error, row.bound, excluded))
     return tuple(found)
 
 
@@ -76,7 +94,8 @@ def rule(kind, direction, shape, dtype, rows):
     below 8 channels (wgrad: 64) the transforms cost about what they save, and few tiles do not repay transforming the
     filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores outdo in 16 bits (by
     the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm
-    is that GEMM on the images themselves; direct needs no memory at all.
+    is that GEMM on the images themselves; direct needs no memory at all. In channels_last order implicit_hopper is before
+    im2col, by its model and not measured: it multiplies 16-bit images as they are, of which im2col makes copies.
     """
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     best = ["fft"] if _fft_pays(direction, shape) and not widened else []
@@ -91,7 +110,8 @@ def rule(kind, direction, shape, dtype, rows):
             best.append("winograd4")
         if tiles[2] >= (16 if wgrad else 64):
             best.append("winograd2")
-    best += ["gemm", "im2col", *rows]
+    best += ["gemm", "implicit_hopper", "im2col"] if shape.channels_last else ["gemm", "im2col"]
+    best += rows
     return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
 
 

@@ -54,7 +54,7 @@ def survey(kind, direction, shape, dtype, choice):
     rows = candidates(kind, direction, shape, dtype)
     times = find.known(kind, direction, shape, dtype)
     lines = (
-        Line(c.name, times.get(c.name), c.filters + c.workspace, c.error, c.bound, c.excluded)
+        Line(c.name, times.get(c.name), c.beside, c.error, c.bound, c.excluded)
         for c in rows  # in the order of ALGOS
     )
     return Plan(f"conv {direction} {dtype} on {kind}, {shape}", choice.name, tuple(lines))

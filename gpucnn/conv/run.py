@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from .. import config, device
+from .. import config, device, layout
 from .. import dtype as dtypes
 from ..device import array_module, device_of, kind_of, to_device
 from . import find
@@ -14,6 +14,8 @@ from .algos import ALGOS
 from .choose import ALIGNMENT, candidates, pick
 from .filters import drop_filters, kept_filters
 from .plan import report, survey
+
+IMAGES = {"fwd": (True, False, True), "dgrad": (True, False, True), "wgrad": (True, True, False)}  # of operands
 
 
 def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", version=None):
@@ -23,6 +25,9 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     "fwd"       x  (N, C, H, W)   w  (K, C/groups, R, S)     y  (N, K, P, Q), + bias (K,), then max(., 0) if relu
     "dgrad"     dy (N, K, P, Q)   w                          dx (N, C, H, W)
     "wgrad"     x                 dy                         dw (K, C/groups, R, S)
+
+    Images are in (N, H, W, C) order in memory if ``shape.channels_last``, else in (N, C, H, W) order: those that come
+    in the other order are copied first, as are those of a row that knows only the latter. Filters have one order.
 
     a, b and bias are float32, float16, bfloat16 (or float64 on the CPU), all of one dtype and on one device. Sums are
     in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA twice). Bytes beside the
@@ -42,23 +47,34 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     """
     dtype = _check(direction, shape, a, b, bias, relu)
     kind, xp = kind_of(a), array_module(a)
-    out = _retried(kind, lambda: xp.empty(shape.operands(direction)[2], a.dtype))
-    x, w = (_retried(kind, lambda array=array: xp.ascontiguousarray(array)) for array in (a, b))
+    last = [shape.channels_last and image for image in IMAGES[direction]]
+    out = _retried(kind, lambda: layout.empty(xp, shape.operands(direction)[2], a.dtype, last[2]))
+    arrays = [
+        _retried(kind, lambda array=array, to=to: _in_memory(array, to))
+        for array, to in zip((a, b, out), last, strict=True)
+    ]
     bias = None if bias is None else xp.ascontiguousarray(bias)
 
     def execute(candidate, keep=False):
-        row, operand = ALGOS[kind, direction][candidate.name], w
+        row, taken = ALGOS[kind, direction][candidate.name], candidate.shape
+        x, w, y = arrays
+        if candidate.copies:
+            x, w = (layout.in_memory(array, False) for array in (a, b))
+            y = xp.empty(out.shape, out.dtype) if last[2] else y
+        operand = w
         if keep and row.transform:
-            key = (candidate.name, direction, dtype, shape.ints[1:], find.machine(kind))
-            operand = kept_filters(b, version, key, lambda: _transformed(row, shape, dtype, w, candidate, xp.empty))
+            key = (candidate.name, direction, dtype, taken.ints[1:], find.machine(kind))
+            operand = kept_filters(b, version, key, lambda: _transformed(row, taken, dtype, w, candidate, xp.empty))
             memory = _scratch(xp, candidate.workspace)
         elif row.transform:
             memory = _scratch(xp, candidate.filters + candidate.workspace)
-            operand = _transformed(row, shape, dtype, w, candidate, lambda size, _: memory[:size])
+            operand = _transformed(row, taken, dtype, w, candidate, lambda size, _: memory[:size])
             memory = memory[candidate.filters :]
         else:
             memory = _scratch(xp, candidate.workspace)
-        row.run(shape, dtype, x, operand, out, memory, bias, relu)
+        row.run(taken, dtype, x, operand, y, memory, bias, relu)
+        if y is not arrays[2]:
+            arrays[2][...] = layout.channels_last(y)
 
     def time(candidate):
         return find.seconds_of(lambda: _retried(kind, lambda: execute(candidate)), kind)
@@ -72,13 +88,13 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             _retried(kind, lambda choice=choice: execute(choice, keep=version is not None))
             break
         except MemoryError as error:
-            wanted = choice.filters + choice.workspace
+            wanted = choice.beside
             failed = failed or f"conv {direction}: {choice.name} needs {wanted} bytes beside the operands, but {error}"
             choice = _smaller(kind, direction, shape, dtype, choice) if algorithm in ("auto", "find") else None
             if not choice:
                 raise MemoryError(f"{failed} ({shape})") from error
     if failed:
-        text = f"{failed}; {choice.name} ran with {choice.filters + choice.workspace} ({shape})"
+        text = f"{failed}; {choice.name} ran with {choice.beside} ({shape})"
         warnings.warn(text, stacklevel=2)
     return out
 
@@ -106,6 +122,12 @@ def plan(shape, *, dtype="float32", device="cpu", direction="fwd", algorithm="au
         return survey(device, direction, shape, dtype, choice)
 
 
+def _in_memory(array, last):
+    """As layout.in_memory; and rows that take channels_last load 16 bytes at once."""
+    array = layout.in_memory(array, last)
+    return array.copy() if last and device.address(array) % 16 else array
+
+
 def _retried(kind, call):
     """call(), and where memory runs out once more, after what is only kept for later has been freed."""
     try:
@@ -120,9 +142,8 @@ def _retried(kind, call):
 
 def _smaller(kind, direction, shape, dtype, failed):
     """The Candidate to run where memory did not suffice for ``failed``, of at most half its bytes, or None."""
-    wanted = failed.filters + failed.workspace
-    with config.using(workspace=wanted // 2, find=False):
-        if not wanted or all(c.excluded for c in candidates(kind, direction, shape, dtype)):
+    with config.using(workspace=failed.beside // 2, find=False):
+        if not failed.beside or all(c.excluded for c in candidates(kind, direction, shape, dtype)):
             return None
         return pick(kind, direction, shape, dtype)
 

@@ -1,6 +1,6 @@
 """ConvShape: one convolution, described once, always in its forward sense."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 DIRECTIONS = ("fwd", "dgrad", "wgrad")
@@ -13,6 +13,7 @@ class ConvShape:
     N C H W     batch, input channels, image      K R S   output channels, filter
     pad, stride, dilation                          (h, w) pairs in pixels
     P Q         output image: P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1
+    channels_last    images lie in memory as (N, H, W, C); their shapes, and filters, are as ever
 
     The same struct, field for field, is ``ConvShape`` in kernels/conv_shape.h. A pooling window is described
     as a depthwise convolution: K = groups = C. A shape whose filter does not fit is a ValueError.
@@ -32,6 +33,7 @@ class ConvShape:
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    channels_last: bool = False
 
     def __post_init__(self):
         sizes = (self.C, self.H, self.W, self.K, self.R, self.S, self.groups)
@@ -78,6 +80,11 @@ class ConvShape:
         x, w, y = self.x, self.w, self.y
         return {"fwd": (x, w, y), "dgrad": (y, w, x), "wgrad": (x, y, w)}
 
+    @cached_property
+    def channels_first(self):
+        """The same convolution of images in (N, C, H, W) order."""
+        return replace(self, channels_last=False) if self.channels_last else self
+
     def terms(self, direction):
         """L of the tolerance law: how many products one output element sums."""
         taps = self.R * self.S
@@ -94,15 +101,15 @@ class ConvShape:
 
     @cached_property
     def ints(self):
-        """What crosses to native code: the sixteen fields of the C++ struct, in its order."""
+        """What crosses to native code: the seventeen fields of the C++ struct, in its order."""
         return (
             *(self.N, self.C, self.H, self.W, self.K, self.R, self.S, self.P, self.Q),
-            *(*self.pad, *self.stride, *self.dilation, self.groups),
+            *(*self.pad, *self.stride, *self.dilation, self.groups, int(self.channels_last)),
         )
 
 
 @lru_cache(maxsize=4096)
-def shape_of(x, w, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups=1):
+def shape_of(x, w, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups=1, channels_last=False):
     """The ConvShape of the shapes of x (N, C, H, W) and w (K, C/groups, R, S); a ValueError where they disagree."""
     if len(x) != 4 or len(w) != 4:
         raise ValueError(f"conv2d: x and weight have 4 dimensions, but came {len(x)} and {len(w)} (x {x}, weight {w})")
@@ -111,4 +118,4 @@ def shape_of(x, w, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups=1):
             f"conv2d: weight takes {w[1]} channels x {groups} groups = {w[1] * groups}, but x has {x[1]} channels"
             f" (x {x}, weight {w})"
         )
-    return ConvShape(x[0], x[1], x[2], x[3], w[0], w[2], w[3], pad, stride, dilation, groups)
+    return ConvShape(x[0], x[1], x[2], x[3], w[0], w[2], w[3], pad, stride, dilation, groups, channels_last)

@@ -48,6 +48,7 @@ from .shape import (
     reshape,
     squeeze,
     stack,
+    to_layout,
     transpose,
     unsqueeze,
 )

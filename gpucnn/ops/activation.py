@@ -11,6 +11,7 @@ from .elementwise import _float, unbroadcast
 class LeakyRelu(Function):
     """ReLU where the slope is 0."""
 
+    pointwise = True
     slope = 0.0
 
     def forward(self, x):
@@ -39,6 +40,8 @@ def sloped(gy, positive, slope=0.0):
 
 
 class Prelu(Function):
+    pointwise = True
+
     def forward(self, x, slope):
         self.save(x, slope)
         return array_module(x).where(x > 0, x, x * slope)
@@ -56,6 +59,8 @@ class Prelu(Function):
 
 class WithSlope(Function):
     """What has a native function, of the name of the class, that takes one ``option`` and gives value and slope."""
+
+    pointwise = True
 
     def forward(self, x):
         xp = array_module(x)
@@ -80,6 +85,8 @@ class Gelu(WithSlope):
 
 
 class Sigmoid(Function):
+    pointwise = True
+
     def forward(self, x):
         xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
         one, power = wide.dtype.type(1), xp.exp(-xp.abs(wide))  # at most 1: no overflow, and no digits lost
@@ -93,6 +100,8 @@ class Sigmoid(Function):
 
 
 class Tanh(Function):
+    pointwise = True
+
     def forward(self, x):
         y = array_module(x).tanh(x)
         self.save(y)
@@ -137,7 +146,7 @@ def prelu(x, weight):
     checks.floats("prelu", x, weight)
     if x.ndim < 2 or weight.shape not in ((1,), x.shape[1:2]):
         raise ValueError(f"prelu: weight has one value, or one a channel, but came {weight.shape} (x {x.shape})")
-    return Prelu.apply(x, weight.reshape(-1, *[1] * (x.ndim - 2)))
+    return Prelu.apply(x, weight.reshape(1, -1, *[1] * (x.ndim - 2)))
 
 
 def elu(x, alpha=1.0):

@@ -3,6 +3,7 @@
 from .. import checks
 from ..autograd import Function
 from ..conv import run, shape_of
+from ..layout import from_memory, in_memory, is_channels_last
 from ..tensor import as_tensor
 from .activation import sloped
 from .reduce import channel_sum
@@ -23,14 +24,15 @@ class Conv2d(Function):
         self.save(
             x if self.needs[1] else None,
             weight if self.needs[0] else None,
-            y > 0 if self.relu and any(self.needs) else None,
+            in_memory(y, self.shape.channels_last) > 0 if self.relu and any(self.needs) else None,
         )
         return y
 
     def backward(self, gy):
         x, weight, positive = self.saved
         if positive is not None:
-            gy = sloped(gy, positive)
+            last = self.shape.channels_last
+            gy = from_memory(sloped(in_memory(gy, last), positive), last)
         dx = run("dgrad", self.shape, gy, weight, algorithm=self.algorithm) if self.needs[0] else None
         dw = run("wgrad", self.shape, x, gy, algorithm=self.algorithm) if self.needs[1] else None
         if len(self.needs) < 3:
@@ -41,10 +43,10 @@ class Conv2d(Function):
 def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, relu=False, algorithm="auto"):
     """Two-dimensional convolution (cross-correlation: the filter is not flipped), and ReLU after it where ``relu``.
 
-    x          (N, C, H, W)           float32, float16 or bfloat16 (float64 on the CPU)
+    x          (N, C, H, W)           float32, float16 or bfloat16 (float64 on the CPU), in either layout
     weight     (K, C/groups, R, S)    same dtype and device as x
     bias       (K,) or None           same dtype and device as x
-    returns    (N, K, P, Q),          P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1
+    returns    (N, K, P, Q),          P = floor((H + 2 pad_h - dil_h (R - 1) - 1) / stride_h) + 1; in the layout of x
     stride, padding, dilation         pixels: an int, or (h, w)
     padding="same"                    the output has the size of x; for stride 1. Of an odd number of padded rows or
                                       columns, the greater half is behind
@@ -83,6 +85,7 @@ def shape_and_surplus(x, weight, stride, padding, dilation, groups):
         checks.pair(padding, "conv2d padding"),
         checks.pair(dilation, "conv2d dilation"),
         checks.whole(groups, "conv2d groups"),
+        is_channels_last(x.data),
     )
     return shape, over
 

@@ -3,6 +3,7 @@
 from .. import checks
 from ..autograd import Function
 from ..conv import ConvShape, run
+from ..layout import is_channels_last
 from ..tensor import as_tensor
 from .reduce import channel_sum
 
@@ -78,7 +79,9 @@ def conv_transpose2d(
         raise ValueError(
             f"conv_transpose2d: the result has channels and pixels, but came {C} channels of {H}x{W} {shapes}"
         )
-    shape = ConvShape(x.shape[0], C, H, W, *weight.shape[:1], *weight.shape[2:], padding, stride, dilation, groups)
+    K, _, R, S = weight.shape
+    last = is_channels_last(x.data)
+    shape = ConvShape(x.shape[0], C, H, W, K, R, S, padding, stride, dilation, groups, last)
     if bias is not None and operands[2].shape != (C,):
         raise ValueError(
             f"conv_transpose2d: bias has one value an output channel, but came {operands[2].shape} {shapes}"

@@ -7,6 +7,8 @@ from ..tensor import as_tensor
 
 
 class Dropout(Function):
+    pointwise = True
+
     def forward(self, x):
         kept = uniform(x[self.shared]) >= self.p
         self.save(kept)

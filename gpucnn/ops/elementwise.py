@@ -45,6 +45,8 @@ def _broadcasting(function, *operands, **parameters):
 
 
 class Add(Function):
+    pointwise = True
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         return a + b
@@ -54,6 +56,8 @@ class Add(Function):
 
 
 class Sub(Function):
+    pointwise = True
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         return a - b
@@ -65,6 +69,8 @@ class Sub(Function):
 
 
 class Mul(Function):
+    pointwise = True
+
     def forward(self, a, b):
         self.save(a if self.needs[1] else None, b if self.needs[0] else None)
         self.shapes = a.shape, b.shape
@@ -78,6 +84,8 @@ class Mul(Function):
 
 
 class Div(Function):
+    pointwise = True
+
     def forward(self, a, b):
         self.save(a if self.needs[1] else None, b)
         self.shapes = a.shape, b.shape
@@ -91,6 +99,8 @@ class Div(Function):
 
 
 class Pow(Function):
+    pointwise = True
+
     def forward(self, a, b):
         self.save(a, b)
         return array_module(a).power(a, b)
@@ -111,6 +121,8 @@ class Pow(Function):
 class Maximum(Function):
     """The larger (or, with sign -1, the smaller) of two; a tie shares the gradient equally."""
 
+    pointwise = True
+
     def forward(self, a, b):
         self.save(a, b)
         xp = array_module(a)
@@ -127,6 +139,8 @@ class Maximum(Function):
 
 
 class Where(Function):
+    pointwise = True
+
     def forward(self, condition, a, b):
         self.save(condition)
         self.shapes = a.shape, b.shape
@@ -141,6 +155,8 @@ class Where(Function):
 
 
 class Neg(Function):
+    pointwise = True
+
     def forward(self, x):
         return -x
 
@@ -149,6 +165,8 @@ class Neg(Function):
 
 
 class Abs(Function):
+    pointwise = True
+
     def forward(self, x):
         self.save(x)
         return array_module(x).abs(x)
@@ -159,6 +177,8 @@ class Abs(Function):
 
 
 class Exp(Function):
+    pointwise = True
+
     def forward(self, x):
         y = array_module(x).exp(x)
         self.save(y)
@@ -170,6 +190,8 @@ class Exp(Function):
 
 
 class Log(Function):
+    pointwise = True
+
     def forward(self, x):
         self.save(x)
         return array_module(x).log(x)
@@ -180,6 +202,8 @@ class Log(Function):
 
 
 class Sqrt(Function):
+    pointwise = True
+
     def forward(self, x):
         y = array_module(x).sqrt(x)
         self.save(y)
@@ -191,6 +215,8 @@ class Sqrt(Function):
 
 
 class Clip(Function):
+    pointwise = True
+
     def forward(self, x):
         xp, y = array_module(x), x
         if self.low is not None:
@@ -206,11 +232,15 @@ class Clip(Function):
 
 
 class Compare(Function):
+    pointwise = True
+
     def forward(self, a, b):
         return getattr(array_module(a), self.ufunc)(a, b)  # bools, which have no gradient
 
 
 class Cast(Function):
+    pointwise = True
+
     def forward(self, x):
         return x.astype(self.dtype)
 
@@ -219,6 +249,8 @@ class Cast(Function):
 
 
 class ToDevice(Function):
+    pointwise = True
+
     def forward(self, x):
         self.source = devices.device_of(x)
         return devices.to_device(x, self.device)

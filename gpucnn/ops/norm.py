@@ -8,6 +8,7 @@ from .. import autograd, checks
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module, launch
+from ..layout import empty, from_memory, in_memory, is_channels_last
 from ..tensor import as_tensor
 from .elementwise import add, astype, mul, to_device
 from .shape import reshape
@@ -21,22 +22,24 @@ class BatchNorm(Function):
 
     def forward(self, x, weight, bias, *residual):
         xp, wide = array_module(x), dtypes.accumulate(x.dtype)
-        x = xp.ascontiguousarray(x)
-        self.sizes = (x.shape[0], x.shape[1], prod(x.shape[2:]))
+        self.last = is_channels_last(x)  # then pixels are examples of one pixel
+        N, C, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
+        self.sizes = (N * pixels, C, 1) if self.last else (N, C, pixels)
+        y = empty(xp, x.shape, x.dtype, self.last)
+        x, out = in_memory(x, self.last), in_memory(y, self.last)
         if self.training:
-            self.mean, self.var = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
+            self.mean, self.var = xp.empty(C, wide), xp.empty(C, wide)
             launch("batch_norm_stats", x.dtype, *self.sizes, x, self.mean, self.var)
             self._move_running(self.sizes[0] * self.sizes[2])
         else:
             self.mean, self.var = (
                 xp.array(running.data, wide, order="C") for running in (self.running_mean, self.running_var)
             )
-        y = xp.empty(x.shape, x.dtype)
         scale, shift = xp.ascontiguousarray(weight, wide), xp.ascontiguousarray(bias, wide)
-        added = xp.ascontiguousarray(residual[0]) if residual else 0  # 0: none
+        added = in_memory(residual[0], self.last) if residual else 0  # 0: none
         statistics = self.mean, self.var, scale, shift, self.eps
-        launch("batch_norm_fwd", x.dtype, *self.sizes, x, *statistics, added, self.relu, y)
-        self.save(x, weight, y if self.relu else None)
+        launch("batch_norm_fwd", x.dtype, *self.sizes, x, *statistics, added, self.relu, out)
+        self.save(x, weight, out if self.relu else None)
         return y
 
     def _move_running(self, count):
@@ -49,19 +52,19 @@ class BatchNorm(Function):
     def backward(self, gy):
         x, weight, y = self.saved
         xp, wide = array_module(x), self.mean.dtype
-        gy = xp.ascontiguousarray(gy)
+        gy, C = in_memory(gy, self.last), self.sizes[1]
         # 0: not wanted. What comes behind the ReLU takes the place of dx where the residual does not want it.
         dx = xp.empty(x.shape, x.dtype) if self.needs[0] or self.relu else 0
         residual = len(self.needs) > 3 and self.needs[3]
         masked = xp.empty(x.shape, x.dtype) if self.relu and residual else dx
-        dweight, dbias = xp.empty(x.shape[1], wide), xp.empty(x.shape[1], wide)
+        dweight, dbias = xp.empty(C, wide), xp.empty(C, wide)
         launch(
             "batch_norm_bwd",
             *(x.dtype, self.training, *self.sizes, x, gy, y if self.relu else 0, self.mean, self.var),
             *(xp.ascontiguousarray(weight, wide), self.eps, masked if self.relu else 0, dx, dweight, dbias),
         )
-        grads = dx if self.needs[0] else None, dweight, dbias
-        return grads if len(self.needs) == 3 else (*grads, masked if self.relu else gy)
+        grads = from_memory(dx, self.last) if self.needs[0] else None, dweight, dbias
+        return grads if len(self.needs) == 3 else (*grads, from_memory(masked if self.relu else gy, self.last))
 
 
 def batch_norm(

@@ -10,23 +10,25 @@ from .. import dtype as dtypes
 from ..autograd import Function
 from ..conv import ConvShape
 from ..device import array_module, launch
+from ..layout import empty, in_memory, is_channels_last
 from ..tensor import as_tensor
 from .reduce import mean
 
 
 class MaxPool2d(Function):
     def forward(self, x):
-        xp, x = array_module(x), array_module(x).ascontiguousarray(x)
-        y, index = xp.empty(self.shape.y, x.dtype), xp.empty(self.shape.y, np.int32)
-        launch("max_pool2d_fwd", self.shape, x.dtype, x, y, index)
+        xp, last = array_module(x), self.shape.channels_last
+        y = empty(xp, self.shape.y, x.dtype, last)
+        index = xp.empty(in_memory(y, last).shape, np.int32)
+        launch("max_pool2d_fwd", self.shape, x.dtype, in_memory(x, last), in_memory(y, last), index)
         self.save(index)  # where in its plane each maximum was: h W + w
         return y
 
     def backward(self, gy):
         (index,) = self.saved
-        xp = array_module(gy)
-        dx = xp.empty(self.shape.x, gy.dtype)
-        launch("max_pool2d_bwd", self.shape, gy.dtype, xp.ascontiguousarray(gy), index, dx)
+        last = self.shape.channels_last
+        dx = empty(array_module(gy), self.shape.x, gy.dtype, last)
+        launch("max_pool2d_bwd", self.shape, gy.dtype, in_memory(gy, last), index, in_memory(dx, last))
         return dx
 
 
@@ -35,16 +37,17 @@ class AvgPool2d(Function):
 
     def forward(self, x):
         xp, (h, w) = array_module(x), self.border
+        last = self.shape.channels_last
         if h or w:
             x = xp.pad(x, ((0, 0), (0, 0), (h, h), (w, w)))
-        y = xp.empty(self.shape.y, x.dtype)
-        launch("avg_pool2d_fwd", self.shape, x.dtype, self.count_include_pad, xp.ascontiguousarray(x), y)
+        y = empty(xp, self.shape.y, x.dtype, last)
+        launch("avg_pool2d_fwd", self.shape, x.dtype, self.count_include_pad, in_memory(x, last), in_memory(y, last))
         return y
 
     def backward(self, gy):
-        xp, (h, w) = array_module(gy), self.border
-        dx = xp.empty(self.shape.x, gy.dtype)
-        launch("avg_pool2d_bwd", self.shape, gy.dtype, self.count_include_pad, xp.ascontiguousarray(gy), dx)
+        (h, w), last = self.border, self.shape.channels_last
+        dx = empty(array_module(gy), self.shape.x, gy.dtype, last)
+        launch("avg_pool2d_bwd", self.shape, gy.dtype, self.count_include_pad, in_memory(gy, last), in_memory(dx, last))
         return dx[:, :, h : self.shape.H - h, w : self.shape.W - w]
 
 
@@ -65,8 +68,10 @@ def _window(op, x, kernel_size, stride, padding, dilation, ceil_mode):
     if ceil_mode and min(stride) > 0:
         over = tuple(map(_one_more, x.shape[2:], window, stride, pad, dilation))
         pad = tuple(p + s * more for p, s, more in zip(pad, stride, over, strict=True))
-    N, C, H, W = x.shape
-    return ConvShape(N, C, H, W, C, *window, pad=pad, stride=stride, dilation=dilation, groups=C), over
+    (N, C, H, W), last = x.shape, is_channels_last(x.data)
+    return ConvShape(
+        N, C, H, W, C, *window, pad=pad, stride=stride, dilation=dilation, groups=C, channels_last=last
+    ), over
 
 
 def _one_more(size, taps, stride, pad, dilation):
@@ -126,6 +131,7 @@ class AdaptiveAvgPool2d(Function):
     def forward(self, x):
         xp, wide = array_module(x), dtypes.accumulate(x.dtype)
         self.before, (P, Q) = x.shape, self.output_size
+        self.last = is_channels_last(x)
         rows = [x[:, :, b].sum(axis=2, dtype=wide, keepdims=True) for b in _bins(x.shape[2], P)]
         tall = xp.concatenate(rows, axis=2)
         columns = [tall[..., b].sum(axis=3, keepdims=True) for b in _bins(x.shape[3], Q)]
@@ -143,7 +149,8 @@ class AdaptiveAvgPool2d(Function):
         tall = xp.zeros((*gy.shape[:3], W), wide)
         for i, b in enumerate(_bins(W, gy.shape[3])):
             tall[..., b] += share[..., i : i + 1]
-        dx = xp.zeros(self.before, wide)
+        dx = empty(xp, self.before, wide, self.last)
+        dx[...] = 0
         for i, b in enumerate(_bins(H, gy.shape[2])):
             dx[:, :, b] += tall[:, :, i : i + 1]
         return dx

@@ -7,8 +7,22 @@ import numpy as np
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module
+from ..layout import LAYOUTS, channels_first, channels_last, from_memory, in_memory, is_channels_last
 from ..tensor import Tensor, as_tensor
 from .elementwise import unbroadcast
+
+
+class ToLayout(Function):
+    def forward(self, x):
+        self.before = is_channels_last(x)
+        return self._moved(x, self.last)
+
+    def backward(self, gy):
+        return self._moved(gy, self.before)
+
+    @staticmethod
+    def _moved(x, last):
+        return from_memory(in_memory(x, last), last)
 
 
 class Reshape(Function):
@@ -70,7 +84,10 @@ class GetItem(Function):
 class Cat(Function):
     def forward(self, *arrays):
         self.sizes = [a.shape[self.axis] for a in arrays]
-        return array_module(arrays[0]).concatenate(arrays, axis=self.axis)
+        xp = array_module(arrays[0])
+        if is_channels_last(arrays[0]):
+            return channels_first(xp.concatenate(list(map(channels_last, arrays)), axis=(0, 3, 1, 2)[self.axis]))
+        return xp.concatenate(arrays, axis=self.axis)
 
     def backward(self, gy):
         grads, start = [], 0
@@ -159,6 +176,24 @@ def unsqueeze(x, axis):
     x = as_tensor(x)
     axis = _axis("unsqueeze", axis, x.ndim + 1, x.shape)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def to_layout(x, layout):
+    """x (N, C, H, W), in another order in memory: "channels_last", so (N, H, W, C), or "channels_first".
+
+    The values, and all that is computed from them, are the same. Convolutions, pooling, normalisation and operations on
+    each element keep the order of their input, so that a network is brought into it at its border: 16-bit tensor cores
+    read channels_last, and every other order is copied for them.
+
+    >>> to_layout(as_tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]), "channels_last").layout
+    'channels_last'
+    """
+    x = as_tensor(x)
+    if layout not in LAYOUTS or x.ndim != 4:
+        raise ValueError(
+            f"to_layout: takes (N, C, H, W) and one of {', '.join(LAYOUTS)}, but came {layout} ({x.shape})"
+        )
+    return x if x.layout == layout else ToLayout.apply(x, last=layout == "channels_last")
 
 
 def broadcast_to(x, shape):

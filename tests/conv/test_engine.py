@@ -18,8 +18,8 @@ SHAPE = CASES["never_square"]
 
 
 # --- ConvShape --------------------------------------------------------------------------------------------------------
-def test_the_sixteen_numbers_that_cross_to_native_code():
-    assert SHAPE.ints == (2, 3, 12, 11, 8, 4, 5, 6, 7, 1, 2, 2, 1, 1, 2, 1)
+def test_the_seventeen_numbers_that_cross_to_native_code():
+    assert SHAPE.ints == (2, 3, 12, 11, 8, 4, 5, 6, 7, 1, 2, 2, 1, 1, 2, 1, 0)
     assert (SHAPE.x, SHAPE.w, SHAPE.y) == ((2, 3, 12, 11), (8, 3, 4, 5), (2, 8, 6, 7))
     assert [SHAPE.terms(d) for d in DIRECTIONS] == [3 * 4 * 5, 8 * 4 * 5, 2 * 6 * 7]
     assert SHAPE.flops == 2 * (2 * 8 * 6 * 7) * (3 * 4 * 5)

@@ -42,7 +42,7 @@ def memory(monkeypatch):
 def test_auto_takes_a_row_that_needs_less(memory, most):
     x, w = operands(SHAPE, "fwd", np.float32)
     first = pick("cpu", "fwd", SHAPE, "float32")
-    wanted = first.filters + first.workspace
+    wanted = first.beside
     assert wanted > 200_000
     memory.most = most
     with pytest.warns(UserWarning, match=f"conv fwd: {first.name} needs {wanted} bytes .*, but no {wanted} bytes"):
