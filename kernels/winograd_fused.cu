@@ -14,15 +14,16 @@
 // for TF32. Sums in one order, that of the channels: the same bits in every run and in any batch.
 //
 // Why: the planes of winograd2 are written and read, 128 (C + K) bytes a tile; at C = K = 64 that takes 4.9 ns at an
-// H100's 3.4 TB/s (3 ns where they stay in L2), its 65,536 multiply-adds 2 ns. Here memory sees the images, once each.
-// Speed, counted in code for sm_90a, not measured: FFMA. A step issues 1,269 instructions a warp (16 bits: 1,282), of
-// which 1,024 are FFMA: 81 % of the peak at most, with two warps a scheduler in 2,540 cycles. Shared memory is busy for
-// half of these. L2 sends 32 KiB of filters and at least 9 KiB of float32 pixels a step: 16 of about 24 bytes a cycle
-// and multiprocessor that an H100 reads from L2, so the next limit. One block a multiprocessor (229 registers a thread):
-// the 1,300 instructions of an end and 2,000 cycles of a start have nothing beside them, which leaves 66 % of the peak
-// at C = 64, 73 % at C = 128, and so 1.9 times what implicit predicts for float32, if tiles of 2x2 fill the image.
-// Channels that are no multiple of 8 cost as many as the next one is, filters those of 64. Tiles of 64 filters halve
-// the pixels that 32 would transform, 128 sums a thread are what registers allow. Called by the rows "winograd2_fused".
+// H100's 3.4 TB/s (less where they stay in L2), its 65,536 multiply-adds 2 ns. Here memory sees the images, once each.
+// Speed, counted in code for sm_90a and not measured: bound by FFMA. A step issues 1,269 instructions a warp (1,282 for
+// 16 bits), 1,024 of them FFMA: 81 % of the peak at most, 2,540 cycles with two warps a scheduler. Shared memory and L1
+// are busy for 1,730 of these. L2 sends 32 KiB of filters and at least 9 KiB of float32 pixels, 16 bytes a cycle and
+// multiprocessor, so 3.8 TB/s on an H100: the next limit. Registers (231 a thread, 128 of them sums) leave room for one
+// block a multiprocessor, and so nothing beside the 1,300 instructions of its end and about 2,000 cycles of its start:
+// 66 % of the peak at C = 64, 73 % at C = 128, in products 1.9 and 2.1 times what implicit predicts for float32. The
+// next step would be to bring the first stage of the next tiles meanwhile. Padding costs as much as what it pads:
+// channels to 8, filters to 64, images to whole tiles. Half as many filters and twice the tiles would spare a sixth of
+// the bytes from L2, but transform pixels twice as often. Called by the rows "winograd2_fused" (csrc/bind_cuda.cpp).
 #include "winograd_fused.cuh"
 
 namespace {

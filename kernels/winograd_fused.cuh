@@ -107,8 +107,9 @@ __device__ inline void copy_filters(float* stage, const float* filters) {
 }
 
 // The sums of a thread. Its filters and tiles are two runs of four each: 32 bytes of a row would meet the same banks.
-// Lanes that differ in bit 0 or in bit 1 to 3 read the same filters or tiles, so that a load of 16 bytes a lane takes
-// two passes through shared memory instead of four.
+// Lanes that differ in bit 0 read the same filters, in bits 1 to 3 the same tiles: where lanes n and n ^ 1, or n and n
+// ^ 2, read the same 16 bytes, a load takes two passes through shared memory instead of four (NVIDIA, of
+// capability 7.x).
 struct Sums {
     float of[2][8][8];  // planes, filters, tiles
 
