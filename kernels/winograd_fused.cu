@@ -33,38 +33,32 @@ __global__ void __launch_bounds__(kThreads)
     fused_kernel(Problem p, int64_t items, const T* __restrict__ images, const float* __restrict__ filters,
                  const T* __restrict__ bias, bool relu, T* __restrict__ out) {
     auto* const shared = reinterpret_cast<float*>(dynamic_shared());
-    for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-        const int block = int(item % p.blocks_of_filters), group = int(item / p.blocks_of_filters % p.groups);
-        const int64_t first = item / p.blocks_of_filters / p.groups * kTiles;
-        const float* next = filters + (int64_t(group) * p.blocks_of_filters + block) * p.steps * kFilterFloats;
-        Pixels<T> pixels(p, images, group, first + threadIdx.x % 32);
+    Stages<T> stages;
+    int at = 0;  // the stage that is multiplied next
+    if (stages.start(p, items, images, filters, shared)) stages.finish(shared);
+    for (int64_t number = blockIdx.x; number < items; number += gridDim.x) {
         Sums sums{};
-        copy_filters(shared, next);
-        pixels.load(p);
-        pixels.transform(shared + kFilterFloats);
         for (int step = 0; step < p.steps; ++step) {
             cp_async_wait<0>();
             __syncthreads();  // this stage is there, and nobody reads the other one any more
-            float* const other = shared + (step + 1) % 2 * kStageFloats;
-            const bool more = step + 1 < p.steps;
-            if (more) {
-                copy_filters(other, next += kFilterFloats);
-                pixels.load(p);
-            }
-            sums.multiply(shared + step % 2 * kStageFloats);
-            if (more) pixels.transform(other + kFilterFloats);
+            float *const stage = shared + at * kStageFloats, *const other = shared + (at ^ 1) * kStageFloats;
+            const bool more = stages.start(p, items, images, filters, other);
+            sums.multiply(stage);
+            if (more) stages.finish(other);
+            at ^= 1;
         }
-        const int first_result = block * kFilters;
-        const int64_t channel = int64_t(group) * p.results + first_result;
-        const Outputs<T> outputs(p, out, channel, first);
+        const Item item(p, number);
+        const int first_result = item.block * kFilters;
+        const int64_t channel = int64_t(item.group) * p.results + first_result;
+        const Outputs<T> outputs(p, out, channel, item.first_tile);
+        float* const rows = shared + (at ^ 1) * kStageFloats;  // where the last stage was; the other is the next item's
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            __syncthreads();  // the stages, or the first half, are read
-            sums.write(shared, half);
+        for (int part = 0; part < kFilters / kPart; ++part) {
+            __syncthreads();  // the last stage, or part, is read
+            sums.write(rows, part);
             __syncthreads();
-            outputs.write(p, shared, half, p.results - first_result, bias ? bias + channel : nullptr, relu);
+            outputs.write(p, rows, part, p.results - first_result, bias ? bias + channel : nullptr, relu);
         }
-        __syncthreads();  // the next tiles overwrite the sums
     }
 }
 
@@ -110,12 +104,16 @@ void run(const char* op, const ConvShape& s, DType dtype, const std::string& dir
     const Problem p = problem_of(op, s, dtype, direction);
     const int64_t items = ceil_div(p.tiles, int64_t(kTiles)) * p.groups * p.blocks_of_filters;
     if (items == 0) return;
+    int device = 0, multiprocessors = 0;
+    check(cudaGetDevice(&device), op, s.text());
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), op, s.text());
+    const int64_t blocks = std::min(items, int64_t(multiprocessors));  // as many as run at once
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         check(cudaFuncSetAttribute(reinterpret_cast<const void*>(fused_kernel<T>),
                                    cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
               op, s.text());
-        launch(fused_kernel<T>, blocks_for(items, 1), kThreads, kSharedBytes, stream, p, items,
+        launch(fused_kernel<T>, dim3(unsigned(blocks)), kThreads, kSharedBytes, stream, p, items,
                static_cast<const T*>(images), static_cast<const float*>(filters), static_cast<const T*>(bias), relu,
                static_cast<T*>(out));
     });

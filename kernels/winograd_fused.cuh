@@ -7,10 +7,11 @@ namespace {
 
 constexpr int kPlanes = 16, kFilters = 64, kTiles = 32, kStep = 8;  // channels of a step
 constexpr int kFilterFloats = kPlanes * kStep * kFilters, kStageFloats = kFilterFloats + kPlanes * kStep * kTiles;
-constexpr int kRow = kTiles + 8;  // of sums in shared memory, apart so that lanes that store together meet all banks
+constexpr int kPart = kFilters / 4;  // filters whose sums meet in shared memory at a time
+constexpr int kRow = kTiles + 8;     // of these sums, apart so that lanes that store together meet all banks
 constexpr int kSharedBytes = 2 * kStageFloats * int(sizeof(float));
 static_assert(kThreads == 32 * kStep && kThreads * 2 * 64 == kPlanes * kFilters * kTiles);
-static_assert(kPlanes * (kFilters / 2) * kRow <= 2 * kStageFloats, "sums lie where the stages were");
+static_assert(kPlanes * kPart * kRow <= kStageFloats, "sums lie where a stage was");
 
 // One direction of a convolution: sources are transformed, results computed.
 struct Problem {
@@ -56,8 +57,8 @@ struct Pixels {
     unsigned inside;  // bit 4 i + j: pixel (i, j) is in the image
     std::conditional_t<sizeof(T) == 2, uint32_t, float> held[16];
 
-    __device__ Pixels(const Problem& p, const T* images, int group, int64_t tile)
-        : channels(p.sources - int(threadIdx.x) / 32), inside(0) {
+    __device__ void place(const Problem& p, const T* images, int group, int64_t tile) {
+        channels = p.sources - int(threadIdx.x) / 32, inside = 0;
         const Place place(p, tile);
         const int top = place.row - p.pad_h, left = place.column - p.pad_w;
         const int64_t channel = (place.n * p.groups + group) * p.sources + threadIdx.x / 32;
@@ -99,12 +100,46 @@ struct Pixels {
     }
 };
 
-__device__ inline void copy_filters(float* stage, const float* filters) {
+// An item of work: 64 filters of a group for 32 tiles. Neighbours share the tiles.
+struct Item {
+    int block, group;
+    int64_t first_tile;
+
+    __device__ Item(const Problem& p, int64_t number)
+        : block(int(number % p.blocks_of_filters)),
+          group(int(number / p.blocks_of_filters % p.groups)),
+          first_tile(number / p.blocks_of_filters / p.groups * kTiles) {}
+};
+
+// Brings the steps of a block's items to shared memory, one after the other.
+template <class T>
+struct Stages {
+    int64_t number = blockIdx.x;  // of the item of the next step
+    int step = 0;
+    const float* next;  // filters
+    Pixels<T> pixels;
+
+    // Whether there is a next step, which is then on its way until finish().
+    __device__ bool start(const Problem& p, int64_t items, const T* images, const float* filters, float* stage) {
+        if (number >= items) return false;
+        if (step == 0) {
+            const Item item(p, number);
+            next = filters + (int64_t(item.group) * p.blocks_of_filters + item.block) * p.steps * kFilterFloats;
+            pixels.place(p, images, item.group, item.first_tile + threadIdx.x % 32);
+        }
 #pragma unroll
-    for (int i = 0; i < kFilterFloats; i += 4 * kThreads)
-        cp_async<16>(stage + i + 4 * threadIdx.x, filters + i + 4 * threadIdx.x, true);
-    cp_async_commit();
-}
+        for (int i = 0; i < kFilterFloats; i += 4 * kThreads)
+            cp_async<16>(stage + i + 4 * threadIdx.x, next + i + 4 * threadIdx.x, true);
+        cp_async_commit();
+        next += kFilterFloats;
+        pixels.load(p);
+        if (++step == p.steps) step = 0, number += gridDim.x;
+        return true;
+    }
+
+    // The filters may still be on their way.
+    __device__ void finish(float* stage) const { pixels.transform(stage + kFilterFloats); }
+};
 
 // The sums of a thread. Its filters and tiles are two runs of four each: 32 bytes of a row would meet the same banks.
 // Lanes that differ in bit 0 read the same filters, in bits 1 to 3 the same tiles: where lanes n and n ^ 1, or n and n
@@ -141,63 +176,70 @@ struct Sums {
         }
     }
 
-    // Rows of tiles by plane and filter, of one half of the filters: filter 4 f + i is row 8 i + f.
-    __device__ void write(float* rows, int half) const {
+    // Rows of tiles by plane and filter, of one part of the filters: see filter_of.
+    __device__ void write(float* rows, int part) const {
 #pragma unroll
         for (int plane = 0; plane < 2; ++plane)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                float* const row = rows + ((first_plane() + plane) * (kFilters / 2) + 8 * i + filter()) * kRow + tile();
-                const float (&v)[8] = of[plane][4 * half + i];
+            for (int i = 0; i < 2; ++i) {
+                float* const row = rows + ((first_plane() + plane) * kPart + 8 * i + filter()) * kRow + tile();
+                const float (&v)[8] = of[plane][2 * part + i];
                 *reinterpret_cast<float4*>(row) = {v[0], v[1], v[2], v[3]};
                 *reinterpret_cast<float4*>(row + kTiles / 2) = {v[4], v[5], v[6], v[7]};
             }
     }
+
+    // The filter of a row of a part.
+    __device__ static int filter_of(int part, int row) {
+        const int i = 2 * part + row / 8;  // of the eight of a thread
+        return i / 4 * (kFilters / 2) + row % 8 * 4 + i % 4;
+    }
 };
 
-// The outputs of the tiles from `first` on, in rows: in part 0 and 1, a lane writes one column of another lane's tile.
+// The outputs of the tiles from `first` on, in rows: of each half of the tiles, a lane writes a column of another's
+// tile.
 template <class T>
 struct Outputs {
     T* corner[2];      // in the first filter's plane
     int rows_left[2];  // from the tile's first on; 0 where there is no such output
 
-    __device__ static int lane_of(int part) { return part * 16 + int(threadIdx.x) % 32 / 2; }
+    __device__ static int lane_of(int half) { return half * 16 + int(threadIdx.x) % 32 / 2; }
 
     __device__ Outputs(const Problem& p, T* out, int64_t channel, int64_t first) {
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {
-            const int64_t tile = first + lane_of(part);
+        for (int half = 0; half < 2; ++half) {
+            const int64_t tile = first + lane_of(half);
             const Place place(p, tile);
             const int column = place.column + int(threadIdx.x) % 2;
-            corner[part] = out + ((place.n * p.groups * p.results + channel) * p.H + place.row) * p.W + column;
-            rows_left[part] = tile < p.tiles && column < p.W ? p.H - place.row : 0;
+            corner[half] = out + ((place.n * p.groups * p.results + channel) * p.H + place.row) * p.W + column;
+            rows_left[half] = tile < p.tiles && column < p.W ? p.H - place.row : 0;
         }
     }
 
-    // `rows` as Sums::write leaves them, of one half of the filters; `results` of the filters exist.
-    __device__ void write(const Problem& p, const float* rows, int half, int results, const T* bias, bool relu) const {
+    // `rows` as Sums::write leaves them, of one part of the filters; `results` of the filters exist.
+    __device__ void write(const Problem& p, const float* rows, int part, int results, const T* bias, bool relu) const {
         const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
 #pragma unroll 1
-        for (int i = 0; i < kFilters / 2; i += kStep) {
-            const int row = i + warp, filter = half * (kFilters / 2) + row % 8 * 4 + row / 8;
+        for (int i = 0; i < kPart; i += kThreads / 32) {
+            const int row = i + warp, filter = Sums::filter_of(part, row);
             const bool exists = filter < results;
             const float offset = bias && exists ? static_cast<float>(bias[filter]) : 0.f;
             float pixels[2][2];
             both_sides<Winograd<2, 3>::AT, true>(
-                [&](int r, int t) { return rows[((4 * r + t) * (kFilters / 2) + row) * kRow + lane]; },
+                [&](int r, int t) { return rows[((4 * r + t) * kPart + row) * kRow + lane]; },
                 [&](int r, int t, float value) {
                     value += offset;
                     pixels[r][t] = relu && value < 0 ? 0.f : value;
                 });
             const int64_t plane = int64_t(filter) * p.H * p.W;
 #pragma unroll
-            for (int part = 0; part < 2; ++part)
+            for (int half = 0; half < 2; ++half)
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
-                    const float left = __shfl_sync(0xffffffffu, pixels[r][0], lane_of(part));
-                    const float right = __shfl_sync(0xffffffffu, pixels[r][1], lane_of(part));
-                    if (exists && r < rows_left[part])
-                        corner[part][plane + r * p.W] = static_cast<T>(lane % 2 ? right : left);
+                    const float left = __shfl_sync(0xffffffffu, pixels[r][0], lane_of(half));
+                    const float right = __shfl_sync(0xffffffffu, pixels[r][1], lane_of(half));
+                    if (exists && r < rows_left[half])
+                        corner[half][plane + r * p.W] = static_cast<T>(lane % 2 ? right : left);
                 }
         }
     }

@@ -32,18 +32,16 @@ MUTANTS = {
     ),
     "transformed filters not waited for": (KERNEL, "cp_async_wait<0>", "cp_async_wait<1>", blocks("fwd")),
     "sums written over planes that are read": (
-        *(KERNEL, "            __syncthreads();  // the stages", "            // the stages"),
+        *(KERNEL, "            __syncthreads();  // the last", "            // the last"),
         blocks("fwd"),
     ),
     "sums read before all threads have written them": (
         *(KERNEL, "            __syncthreads();\n            outputs", "            outputs"),
         blocks("fwd"),
     ),
-    "planes brought over sums that are read": (
-        *(KERNEL, "        __syncthreads();  // the next", "        // the next"),
-        blocks("fwd"),
-    ),
-    "transformed filters of the first group": (KERNEL, "int64_t(group) * p.blocks_of_filters", "0", blocks("fwd")),
+    "sums written over the next tiles": (KERNEL, "rows = shared + (at ^ 1)", "rows = shared + at", blocks("fwd")),
+    "steps of the same tiles again": (PARTS, "step = 0, number += gridDim.x", "step = 0", blocks("dgrad")),
+    "transformed filters of the first group": (PARTS, "int64_t(item.group) * p.blocks_of_filters", "0", blocks("fwd")),
     "bias of the first block": (KERNEL, "bias ? bias + channel", "bias ? bias", bias),
     "a column of pixels right of the image": (PARTS, "< p.source_W", "<= p.source_W", blocks("dgrad")),
     "padding of a tile swapped": (PARTS, "place.column - p.pad_w", "place.column - p.pad_h", blocks("dgrad")),
