@@ -5,25 +5,26 @@
 //   filters (groups, blocks of 64 filters, steps of 8 channels, 16 planes, 8, 64) float32: G w G^T, zeros where there
 //           is no such filter or channel; for dgrad of the filters turned by half a turn, K and C exchanged
 //
-// A block computes the outputs of 64 filters in 32 tiles of 2x2 (numbered over n, rows and columns). In each step it
-// brings 8 channels to one of two stages in shared memory: filters as they lie in memory, by cp.async; pixels through
-// registers, a thread the 4x4 of one tile and channel, which become B^T x B while they are stored. Meanwhile it
-// multiplies the other stage: a warp two of the 16 planes, a thread 8 filters by 8 tiles in each, 128 sums. One barrier
-// a step. At the end the planes meet in shared memory, 32 filters at a time, for A^T . A, bias and ReLU; lanes exchange
-// the columns of their tiles, so that a warp writes whole rows. Everything in between is float32, also for 16 bits and
-// for TF32. Sums in one order, that of the channels: the same bits in every run and in any batch.
+// An item of work is the outputs of 64 filters in 32 tiles of 2x2 (numbered over n, rows and columns); a block takes
+// several, one after the other. In each step it brings 8 channels to one of two stages in shared memory: filters as
+// they lie in memory, by cp.async; pixels through registers, a thread the 4x4 of one tile and channel, which become B^T
+// x B while they are stored. Meanwhile it multiplies the other stage: a warp two of the 16 planes, a thread 8 filters
+// by 8 tiles in each, 128 sums. One barrier a step. After the last step, with which the first of the next item is
+// brought, the planes meet where that step's stage was, 16 filters at a time, for A^T . A, bias and ReLU; a lane writes
+// the rows of a tile. Everything in between is float32, also for 16 bits and for TF32. Sums in one order, that of the
+// channels: the same bits in every run and in any batch.
 //
 // Why: the planes of winograd2 are written and read, 128 (C + K) bytes a tile; at C = K = 64 that takes 4.9 ns at an
 // H100's 3.4 TB/s (less where they stay in L2), its 65,536 multiply-adds 2 ns. Here memory sees the images, once each.
-// Speed, counted in code for sm_90a and not measured: bound by FFMA. A step issues 1,269 instructions a warp (1,282 for
-// 16 bits), 1,024 of them FFMA: 81 % of the peak at most, 2,540 cycles with two warps a scheduler. Shared memory and L1
+// Speed, counted in code for sm_90a and not measured: bound by FFMA. A step issues 1,275 instructions a warp (1,300 for
+// 16 bits), 1,024 of them FFMA: 80 % of the peak at most, 2,550 cycles with two warps a scheduler. Shared memory and L1
 // are busy for 1,730 of these. L2 sends 32 KiB of filters and at least 9 KiB of float32 pixels, 16 bytes a cycle and
-// multiprocessor, so 3.8 TB/s on an H100: the next limit. Registers (231 a thread, 128 of them sums) leave room for one
-// block a multiprocessor, and so nothing beside the 1,300 instructions of its end and about 2,000 cycles of its start:
-// 66 % of the peak at C = 64, 73 % at C = 128, in products 1.9 and 2.1 times what implicit predicts for float32. The
-// next step would be to bring the first stage of the next tiles meanwhile. Padding costs as much as what it pads:
-// channels to 8, filters to 64, images to whole tiles. Half as many filters and twice the tiles would spare a sixth of
-// the bytes from L2, but transform pixels twice as often. Called by the rows "winograd2_fused" (csrc/bind_cuda.cpp).
+// multiprocessor, so 3.7 TB/s on an H100: the next limit. Registers (231 a thread, 128 of them sums) leave room for one
+// block a multiprocessor, and so nothing beside the end of an item: 1,150 instructions a warp and eight barriers, some
+// 3,000 cycles. That makes 51 % of the peak at C = 16, 70 % at C = 64, 75 % at C = 128; with 2.25 times fewer products,
+// twice what implicit predicts for float32 at C = 64. Padding costs as much as what it pads: channels to 8, filters to
+// 64, images to whole tiles. Half as many filters and twice the tiles would spare a sixth of the bytes from L2, but
+// transform pixels twice as often. Called by the rows "winograd2_fused" (csrc/bind_cuda.cpp).
 #include "winograd_fused.cuh"
 
 namespace {
@@ -101,7 +102,8 @@ Problem problem_of(const char* op, const ConvShape& s, DType dtype, const std::s
 
 void run(const char* op, const ConvShape& s, DType dtype, const std::string& direction, const void* images,
          const void* filters, const void* bias, bool relu, void* out, cudaStream_t stream) {
-    const Problem p = problem_of(op, s, dtype, direction);
+    Problem p = problem_of(op, s, dtype, direction);
+    p.pairs = p.W % 2 == 0 && reinterpret_cast<uintptr_t>(out) % (2 * size_of(dtype)) == 0;
     const int64_t items = ceil_div(p.tiles, int64_t(kTiles)) * p.groups * p.blocks_of_filters;
     if (items == 0) return;
     int device = 0, multiprocessors = 0;

@@ -20,6 +20,7 @@ struct Problem {
     int pad_h, pad_w;              // tile (0, 0) starts so far above and left of the source
     int rows, columns;             // tiles of an image
     int steps, blocks_of_filters;  // of a group
+    bool pairs;                    // two pixels of a result may be stored at once
     int64_t tiles;
 
     HOST_DEVICE Problem(const ConvShape& s, bool gradient)
@@ -36,6 +37,7 @@ struct Problem {
           columns(ceil_div(W, 2)),
           steps(ceil_div(sources, kStep)),
           blocks_of_filters(ceil_div(results, kFilters)),
+          pairs(false),
           tiles(int64_t(s.N) * rows * columns) {}
 };
 
@@ -191,56 +193,53 @@ struct Sums {
 
     // The filter of a row of a part.
     __device__ static int filter_of(int part, int row) {
-        const int i = 2 * part + row / 8;  // of the eight of a thread
-        return i / 4 * (kFilters / 2) + row % 8 * 4 + i % 4;
+        const int i = 2 * part + (row >> 3);  // of the eight of a thread
+        return (i >> 2) * (kFilters / 2) + (row & 7) * 4 + (i & 3);
     }
 };
 
-// The outputs of the tiles from `first` on, in rows: of each half of the tiles, a lane writes a column of another's
-// tile.
+// The outputs of the tiles from `first` on, whose lanes write them.
 template <class T>
 struct Outputs {
-    T* corner[2];      // in the first filter's plane
-    int rows_left[2];  // from the tile's first on; 0 where there is no such output
-
-    __device__ static int lane_of(int half) { return half * 16 + int(threadIdx.x) % 32 / 2; }
+    using Pair = std::conditional_t<sizeof(T) == 2, uint32_t, float2>;
+    T* corner;          // in the first filter's plane
+    int rows, columns;  // from the corner to the end of the image; no rows where there is no tile
 
     __device__ Outputs(const Problem& p, T* out, int64_t channel, int64_t first) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int64_t tile = first + lane_of(half);
-            const Place place(p, tile);
-            const int column = place.column + int(threadIdx.x) % 2;
-            corner[half] = out + ((place.n * p.groups * p.results + channel) * p.H + place.row) * p.W + column;
-            rows_left[half] = tile < p.tiles && column < p.W ? p.H - place.row : 0;
-        }
+        const int64_t tile = first + threadIdx.x % 32;
+        const Place place(p, tile);
+        corner = out + ((place.n * p.groups * p.results + channel) * p.H + place.row) * p.W + place.column;
+        rows = tile < p.tiles ? p.H - place.row : 0, columns = p.W - place.column;
     }
 
-    // `rows` as Sums::write leaves them, of one part of the filters; `results` of the filters exist.
-    __device__ void write(const Problem& p, const float* rows, int part, int results, const T* bias, bool relu) const {
+    // `sums` as Sums::write leaves them, of one part of the filters; `results` of the filters exist.
+    __device__ void write(const Problem& p, const float* sums, int part, int results, const T* bias, bool relu) const {
         const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
 #pragma unroll 1
         for (int i = 0; i < kPart; i += kThreads / 32) {
             const int row = i + warp, filter = Sums::filter_of(part, row);
-            const bool exists = filter < results;
-            const float offset = bias && exists ? static_cast<float>(bias[filter]) : 0.f;
-            float pixels[2][2];
+            if (filter >= results) continue;  // the whole warp
+            const float offset = bias ? static_cast<float>(bias[filter]) : 0.f;
+            T pixels[2][2];
             both_sides<Winograd<2, 3>::AT, true>(
-                [&](int r, int t) { return rows[((4 * r + t) * kPart + row) * kRow + lane]; },
+                [&](int r, int t) { return sums[((4 * r + t) * kPart + row) * kRow + lane]; },
                 [&](int r, int t, float value) {
                     value += offset;
-                    pixels[r][t] = relu && value < 0 ? 0.f : value;
+                    pixels[r][t] = static_cast<T>(relu && value < 0 ? 0.f : value);
                 });
-            const int64_t plane = int64_t(filter) * p.H * p.W;
+            T* to = corner + int64_t(filter) * (p.H * p.W);
 #pragma unroll
-            for (int half = 0; half < 2; ++half)
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    const float left = __shfl_sync(0xffffffffu, pixels[r][0], lane_of(half));
-                    const float right = __shfl_sync(0xffffffffu, pixels[r][1], lane_of(half));
-                    if (exists && r < rows_left[half])
-                        corner[half][plane + r * p.W] = static_cast<T>(lane % 2 ? right : left);
+            for (int r = 0; r < 2; ++r, to += p.W) {
+                if (r >= rows) continue;
+                if (p.pairs) {
+                    Pair pair;
+                    std::memcpy(&pair, pixels[r], sizeof(Pair));
+                    *reinterpret_cast<Pair*>(to) = pair;
+                } else {
+                    to[0] = pixels[r][0];
+                    if (columns > 1) to[1] = pixels[r][1];
                 }
+            }
         }
     }
 };
