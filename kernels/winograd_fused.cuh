@@ -20,7 +20,7 @@ struct Problem {
     int pad_h, pad_w;              // tile (0, 0) starts so far above and left of the source
     int rows, columns;             // tiles of an image
     int steps, blocks_of_filters;  // of a group
-    bool pairs;                    // two pixels of a result may be stored at once
+    bool pairs = false;            // two pixels of a result may be stored at once
     int64_t tiles;
 
     HOST_DEVICE Problem(const ConvShape& s, bool gradient)
@@ -37,7 +37,6 @@ struct Problem {
           columns(ceil_div(W, 2)),
           steps(ceil_div(sources, kStep)),
           blocks_of_filters(ceil_div(results, kFilters)),
-          pairs(false),
           tiles(int64_t(s.N) * rows * columns) {}
 };
 
