@@ -20,7 +20,7 @@ from tests.kernels import (
     test_winograd,
 )
 from tests.kernels.harness import DTYPES, Kernels
-from tests.simt import build, mutants_channels_last
+from tests.simt import build, mutants_channels_last, mutants_winograd_fused
 
 FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
 
@@ -466,6 +466,7 @@ MUTANTS = {
         fft("groups", "fwd"),
     ),
     **mutants_channels_last.MUTANTS,
+    **mutants_winograd_fused.MUTANTS,
 }
 
 
