@@ -13,6 +13,8 @@ from .elementwise import unbroadcast
 
 
 class ToLayout(Function):
+    view = True  # of one channel or one pixel
+
     def forward(self, x):
         self.before = is_channels_last(x)
         return self._moved(x, self.last)
