@@ -1,6 +1,7 @@
 """The two orders in memory of images (N, C, H, W): channels_first, which is that, and channels_last, (N, H, W, C).
 
-Operations keep the order of their input. A result is the same in both, except where sums are in another order.
+Operations keep the order of their input. A result is the same in both, except where sums are in another order, and but
+for dropout, whose random numbers come in the order of memory.
 """
 
 from .device import array_module

@@ -184,9 +184,9 @@ def unsqueeze(x, axis):
 def to_layout(x, layout):
     """x (N, C, H, W), in another order in memory: "channels_last", so (N, H, W, C), or "channels_first".
 
-    The values, and all that is computed from them, are the same. Convolutions, pooling, normalisation and operations on
-    each element keep the order of their input, so that a network is brought into it at its border: 16-bit tensor cores
-    read channels_last, and every other order is copied for them.
+    The values are the same, and so is all that is computed from them but the choice of ``dropout``. Convolutions,
+    pooling, normalisation and operations on each element keep the order of their input, so that a network is brought
+    into it at its border: 16-bit tensor cores read channels_last, and every other order is copied for them.
 
     >>> to_layout(as_tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]), "channels_last").layout
     'channels_last'
