@@ -23,7 +23,8 @@ class Algo:
     deterministic whether two runs give the same bits
     filters       (shape, dtype) -> bytes of the transformed filters that run takes for b, at a multiple of 64 bytes;
                   None: run takes the filters as they are
-    transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
+    transform     (shape, dtype, b, filters) -> None: writes them, whatever the order of images in memory; worth keeping
+                  while the weight does not change
     lacks         (extension) -> what it needs that the current device has not, or None
     channels_last whether it reads and writes images in (N, H, W, C) order, where the shape says so; else ``run`` copies
     """

@@ -31,7 +31,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
 
     a, b and bias are float32, float16, bfloat16 (or float64 on the CPU), all of one dtype and on one device. Sums are
     in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA twice). Bytes beside the
-    operands stay below the setting ``workspace``; copies into another order count where a row can do without.
+    operands stay below the setting ``workspace``; so do copies into another order, unless no row has room for them.
     ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a name that cannot do the shape is a ValueError.
     A ``version`` says that w is unchanged since the last call with the same array and version: then its transform, if
     the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream.
@@ -63,7 +63,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             y = xp.empty(out.shape, out.dtype) if last[2] else y
         operand = w
         if keep and row.transform:
-            key = (candidate.name, direction, dtype, taken.ints[1:], find.machine(kind))
+            key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], find.machine(kind))
             operand = kept_filters(b, version, key, lambda: _transformed(row, taken, dtype, w, candidate, xp.empty))
             memory = _scratch(xp, candidate.workspace)
         elif row.transform:

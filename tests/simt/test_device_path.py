@@ -1,14 +1,16 @@
 """Everything that gpucnn does on "cuda", run without a GPU: Python on a stand-in for CuPy, native code on the shim."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import gpucnn as g
 from gpucnn import config, device, native
-from gpucnn.conv import ConvShape, choose, plan
+from gpucnn.conv import ALGOS, ConvShape, choose, plan
 from gpucnn.conv import run as run_conv
+from gpucnn.conv.filters import drop_filters, kept_bytes
 from gpucnn.training import Run, load_recipe
 from tests.cases import operands
 from tests.conv import test_algos
@@ -112,6 +114,24 @@ def test_a_row_that_has_no_wgrad():
     x, dy = (device.to_device(array, "cuda") for array in operands(shape, "wgrad", np.float32))
     with pytest.raises(ValueError, match=r"conv wgrad: algorithm is auto, find or one of .*came 'winograd2_fused'"):
         run_conv("wgrad", shape, x, dy, algorithm="winograd2_fused")
+
+
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+def test_kept_filters_serve_both_orders_of_memory(direction):
+    """Of every row that transforms filters: transformed once, and the same for images in either order."""
+    first = ConvShape(1, 12, 6, 7, 9, 3, 3, pad=(1, 1))
+    last = replace(first, channels_last=True)
+    a, w = (device.to_device(array, "cuda") for array in operands(first, direction, np.float16))
+    rows = [name for name, row in ALGOS["cuda", direction].items() if row.transform and row.takes(first, "float16")]
+    assert "implicit_hopper" in rows
+    for name in rows:
+        drop_filters()
+        run_conv(direction, first, a, w, algorithm=name, version=0)
+        kept = kept_bytes()
+        assert kept > 0
+        results = [run_conv(direction, last, a, w, algorithm=name, version=version).get() for version in (0, None)]
+        assert kept_bytes() == kept and np.array_equal(*results)
+    drop_filters()
 
 
 @pytest.mark.parametrize("training", [False, True])
