@@ -115,6 +115,15 @@ def test_ends_of_gemm_in_channels_last_order(kernels, dtype, channels, groups, w
     assert np.array_equal(y, np.maximum(expected, 0) if relu else expected)
 
 
+@pytest.mark.parametrize("channels", [6, 5], ids=["one_call", "two_calls"])
+def test_relu_of_gemm_in_channels_last_order_keeps_a_nan(kernels, dtype, channels):
+    shape = ConvShape(2, channels, 5, 3, 8, 1, 1, channels_last=True)
+    x, w = operands(shape, "fwd", dtype)
+    x[1, 3, 4, 2] = np.nan
+    y = kernels.conv("gemm", "fwd", shape, dtype.name, x, w, relu=True)
+    assert np.isnan(y[1, :, 4, 2]).all() and np.isnan(y).sum() == 8
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("row", ELEMENTWISE)
 def test_small_integers_are_exact(kernels, row, direction):

@@ -116,6 +116,15 @@ def test_a_row_that_has_no_wgrad():
         run_conv("wgrad", shape, x, dy, algorithm="winograd2_fused")
 
 
+def test_a_bias_at_any_address(dtype):
+    """A part of an array need not begin at a multiple of 16 bytes, as cuBLASLt wants it."""
+    shape, rng = ConvShape(2, 6, 5, 3, 8, 1, 1, channels_last=True), np.random.default_rng(0)
+    sizes = (*shape.operands("fwd")[:2], shape.K + 1)
+    x, w, bias = (device.to_device(rng.integers(-4, 5, size).astype(DTYPES[dtype]), "cuda") for size in sizes)
+    results = [run_conv("fwd", shape, x, w, bias=b, algorithm="gemm").get() for b in (bias[1:], bias[1:].copy())]
+    assert np.array_equal(*results)
+
+
 @pytest.mark.parametrize("direction", ["fwd", "dgrad"])
 def test_kept_filters_serve_both_orders_of_memory(direction):
     """Of every row that transforms filters: transformed once, and the same for images in either order."""
