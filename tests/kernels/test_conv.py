@@ -63,7 +63,7 @@ def test_tolerance_law(kernels, row, case, direction, dtype):
 def test_channels_last(kernels, row, case, direction, dtype):
     shape = replace(CASES[case], channels_last=True)
     a, b = operands(shape, direction, dtype)
-    for workspace in workspaces(kernels, row, shape, dtype.name, direction):
+    for workspace in workspaces(kernels, row, shape, dtype.name, direction)[::3]:  # least, one between, best
         check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b, workspace))
 
 
