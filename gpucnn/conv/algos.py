@@ -146,6 +146,8 @@ def _rows(device, direction):
                     an infinite operand gives NaN
     implicit_hopper    the same for 16 bits on GPUs of compute capability 9.0, whose copy engine gathers the tiles
     winograd4_split  winograd4 with the products of implicit_split
+    winograd2_fused  winograd2 in one kernel, whose planes never reach memory: for few channels, which make few products
+                     of them (Yan, Wang & Chu 2020); not for wgrad
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -167,6 +169,9 @@ def _rows(device, direction):
         ):
             row = _row(device, direction, name, takes, error, bound, transforms)
             rows[name] = replace(row, channels_last=name.startswith("implicit"))
+        if transforms:
+            name = "winograd2_fused"
+            rows[name] = _row(device, direction, name, _winograd(direction), errors[0], "plane", transforms)
         rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
     return rows
 
