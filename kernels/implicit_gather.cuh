@@ -16,8 +16,8 @@ struct Image {
     unsigned apart;  // and from channel to channel; with kLast, from pixel to pixel
     int channels;    // of a group
     unsigned H, W;
-    bool whole;  // with kLast: chunks are copied at once
     unsigned scale_h = 1, scale_w = 1, step_h = 1, step_w = 1, shift_h = 0, shift_w = 0;
+    bool whole = false;  // with kLast: chunks are copied at once
 };
 
 // A chunk: its tap and its first channel.
@@ -137,9 +137,9 @@ struct ChunksOfPixels {
 // `data` is what kernels will read.
 inline Image image_of(const ConvShape& s, DType dtype, int channels, int H, int W, const void* data) {
     const int64_t plane = int64_t(H) * W, apart = s.channels_last ? channels : plane;
-    const int of_group = channels / s.groups;
-    const bool whole = of_group * size_of(dtype) % 16 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
-    return {channels * plane, unsigned(apart), of_group, unsigned(H), unsigned(W), whole};
+    Image image{channels * plane, unsigned(apart), channels / s.groups, unsigned(H), unsigned(W)};
+    image.whole = image.channels * size_of(dtype) % 16 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+    return image;
 }
 
 inline Image image_of_y(const ConvShape& s, DType dtype, const void* dy) {

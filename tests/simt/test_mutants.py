@@ -322,7 +322,7 @@ MUTANTS = {
         channels_last("whole", "fwd"),
     ),
     "chunks of two groups": (
-        *("kernels/implicit_gather.cuh", "of_group * size_of(dtype) % 16", "channels * size_of(dtype) % 16"),
+        *("kernels/implicit_gather.cuh", "image.channels * size_of", "channels * size_of"),
         channels_last("parts_in_groups", "wgrad"),
     ),
     "chunks that are not aligned": (
