@@ -3,7 +3,7 @@
 Operations keep the order of their input. A result is the same in both, except where sums are in another order.
 """
 
-from .device import array_module
+from .device import array_module, launch
 
 LAYOUTS = ("channels_first", "channels_last")
 
@@ -31,9 +31,22 @@ def channels_first(array):
     return array.transpose(0, 3, 1, 2)
 
 
-def in_memory(array, last):
-    """A C-contiguous array of the same values: (N, H, W, C) where ``last``, else (N, C, H, W); a copy if need be."""
-    return array_module(array).ascontiguousarray(channels_last(array) if last else array)
+def in_memory(array, last, out=None):
+    """A C-contiguous array of the same values: (N, H, W, C) where ``last``, else (N, C, H, W); a copy, into ``out`` if
+    that is given, else if need be."""
+    wanted = channels_last(array) if last else array
+    if out is None and (array.ndim != 4 or wanted.flags.c_contiguous):
+        return array_module(array).ascontiguousarray(wanted)
+    held = array if last else channels_last(array)
+    if out is None:
+        out = array_module(array).empty(wanted.shape, wanted.dtype)
+    if held.flags.c_contiguous and held.itemsize in (2, 4):
+        N, C, H, W = array.shape
+        rows, columns = (C, H * W) if last else (H * W, C)
+        launch("transpose_matrices", held.itemsize, N, rows, columns, rows, held, out)
+    else:
+        out[...] = wanted
+    return out
 
 
 def from_memory(array, last):

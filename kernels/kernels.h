@@ -67,8 +67,8 @@ bool implicit_hopper_available();
 void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const void* bias, bool relu, void* out, cudaStream_t stream);
 // implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
-// nhwc.cu: nhwc (N, HW, padded) <- nchw (N, C, HW), zeros from channel C on; elements of 2 bytes, padded a multiple of 8
-void nchw_to_nhwc(int64_t N, int C, int64_t HW, int padded, const void* nchw, void* nhwc, cudaStream_t stream);
+// transpose.cu: out (batch, columns, padded) <- in (batch, rows, columns), zeros from row `rows` on; elements of 2 or 4 bytes
+void transpose_matrices(int size, int64_t batch, int64_t rows, int64_t columns, int64_t padded, const void* in, void* out, cudaStream_t stream);
 
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
 // filters (n^2, groups, rows, padded) <- w; rows and columns as of conv_implicit_filters: fwd sums over C/groups columns;

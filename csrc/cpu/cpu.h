@@ -97,6 +97,10 @@ void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Addr
                     Address mean, Address var, Address weight, double eps, Address masked, Address dx, Address dweight,
                     Address dbias);
 
+// out (batch, columns, padded) = in (batch, rows, columns)^T, zeros from row `rows` on; elements of 2 or 4 bytes.
+void transpose_matrices(int size, int64_t batch, int64_t rows, int64_t columns, int64_t padded, Address in,
+                        Address out);
+
 // y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
 void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);
 // y = elu(x) and its slope there; slope may be 0.

@@ -33,8 +33,8 @@ struct Images {
     // nhwc <- so many images from image n on
     void copy(const void* nchw, int n, int images, void* nhwc, cudaStream_t stream) const {
         const int64_t plane = int64_t(H) * W;
-        nchw_to_nhwc(images, channels, plane, padded(channels),
-                     static_cast<const char*>(nchw) + n * channels * plane * 2, nhwc, stream);
+        transpose_matrices(2, images, channels, plane, padded(channels),
+                           static_cast<const char*>(nchw) + n * channels * plane * 2, nhwc, stream);
     }
 };
 

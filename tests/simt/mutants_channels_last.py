@@ -1,6 +1,6 @@
 """Mutants of what works on channels_last arrays, as those of test_mutants.py."""
 
-from tests.kernels import test_pool
+from tests.kernels import test_pool, test_transpose
 from tests.kernels.harness import DTYPES
 
 FLOAT16 = DTYPES["float16"]
@@ -8,6 +8,15 @@ FLOAT16 = DTYPES["float16"]
 
 def pool(case):
     return lambda kernels: test_pool.test_channels_last(kernels, case, FLOAT16)
+
+
+def transpose(sizes, multiple=1):
+    def guard(kernels):
+        for seed in range(5):
+            kernels.seed(seed)
+            test_transpose.test_transpose_matrices(kernels, sizes, multiple, 2)
+
+    return guard
 
 
 MUTANTS = {
@@ -18,5 +27,21 @@ MUTANTS = {
     "rows and columns of pixels swapped": (
         *("kernels/pool.cu", "pixel / columns % rows, pixel % columns,", "pixel % columns, pixel / columns % rows,"),
         pool("vectors"),
+    ),
+    "a narrow tile as wide as its power of two": (
+        *("kernels/transpose.cu", "if (j < n) f(i, j);", "f(i, j);"),
+        transpose((3, 3, 130)),
+    ),
+    "a tile written before all of it is read": (
+        *("kernels/transpose.cu", "        __syncthreads();\n        T* const to", "        T* const to"),
+        transpose((2, 64, 64)),
+    ),
+    "a tile overwritten before all of it is written": (
+        *("kernels/transpose.cu", "        __syncthreads();  // the next", "        // the next"),
+        transpose((9, 64, 72)),
+    ),
+    "no zeros where there are no rows": (
+        *("kernels/transpose.cu", "first_row + row < rows ?", "true ?"),
+        transpose((2, 65, 63), 8),
     ),
 }

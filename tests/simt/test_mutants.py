@@ -384,12 +384,6 @@ MUTANTS = {
         *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
         hopper("same_3x3", "fwd"),
     ),
-    "a tile of NHWC overwritten": (
-        "kernels/nhwc.cu",
-        "        __syncthreads();  // the next",
-        "        // the next",
-        hopper("many_channels", "fwd"),
-    ),
     "images of a chunk from the first on": (
         *("csrc/cuda/conv_implicit_hopper.cpp", "n * channels * plane * 2", "0 * channels * plane * 2"),
         hopper_chunks,
