@@ -155,6 +155,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("softmax_fwd", native(softmax_fwd));
     m.def("softmax_bwd", native(softmax_bwd));
     m.def("cross_entropy", native(cross_entropy));
+    m.def("batch_norm_workspace", native(batch_norm_workspace));
     m.def("batch_norm_stats", native(batch_norm_stats));
     m.def("batch_norm_fwd", native(batch_norm_fwd));
     m.def("batch_norm_bwd", native(batch_norm_bwd));

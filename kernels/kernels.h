@@ -108,10 +108,15 @@ void cross_entropy(DType dtype, int64_t rows, int64_t cols, const void* x, const
 
 // norm.cu: x (N, C, HW); mean, var (biased), weight, bias, dweight, dbias are float32 (C,); residual, of x's shape, comes
 // before the ReLU; null: none. y of bwd: the output if there was a ReLU, else null; masked gets the gradient behind the
-// ReLU, and may be dx; dx may be null: not wanted
-void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, cudaStream_t stream);
+// ReLU, and may be dx; dx may be null: not wanted; the workspace, of batch_norm_workspace bytes, is for HW = 1 (else 0)
+int64_t batch_norm_workspace(int64_t N, int64_t C, int64_t HW);
+void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, float* workspace, int64_t bytes, cudaStream_t stream);
 void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, const void* residual, bool relu, void* y, cudaStream_t stream);
-void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, cudaStream_t stream);
+void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, float* workspace, int64_t bytes, cudaStream_t stream);
+// norm_rows.cu: the same for HW = 1, x (count, C)
+void batch_norm_rows_stats(DType dtype, int64_t count, int64_t C, const void* x, float* mean, float* var, float* workspace, int64_t bytes, cudaStream_t stream);
+void batch_norm_rows_fwd(DType dtype, int64_t count, int64_t C, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, const void* residual, bool relu, void* y, cudaStream_t stream);
+void batch_norm_rows_bwd(DType dtype, bool training, int64_t count, int64_t C, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, float* workspace, int64_t bytes, cudaStream_t stream);
 
 // gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
 void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);

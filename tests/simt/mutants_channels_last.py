@@ -1,9 +1,10 @@
 """Mutants of what works on channels_last arrays, as those of test_mutants.py."""
 
-from tests.kernels import test_pool, test_transpose
+from tests.kernels import test_norm, test_pool, test_transpose
 from tests.kernels.harness import DTYPES
 
-FLOAT16 = DTYPES["float16"]
+FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
+ROWS = 300, 70, 1
 
 
 def pool(case):
@@ -17,6 +18,20 @@ def transpose(sizes, multiple=1):
             test_transpose.test_transpose_matrices(kernels, sizes, multiple, 2)
 
     return guard
+
+
+def stats(kernels):
+    for seed in range(5):
+        kernels.seed(seed)
+        test_norm.test_stats(kernels, ROWS, 0, FLOAT32)
+
+
+def gradient(kernels):
+    test_norm.test_backward(kernels, test_norm.make_parts(ROWS, FLOAT16), True, True, FLOAT16)
+
+
+def ends(kernels):
+    test_norm.test_forward(kernels, test_norm.make_parts(ROWS, FLOAT16), FLOAT16, True, False)
 
 
 MUTANTS = {
@@ -43,5 +58,49 @@ MUTANTS = {
     "no zeros where there are no rows": (
         *("kernels/transpose.cu", "first_row + row < rows ?", "true ?"),
         transpose((2, 65, 63), 8),
+    ),
+    "totals overwritten before all threads have read them": (
+        *("kernels/norm_rows.cu", "    __syncthreads();  // slower", "    // slower"),
+        stats,
+    ),
+    "sums of threads before they are there": (
+        *(
+            "kernels/norm_rows.cu",
+            "        __syncthreads();\n        if (g.row() >= rows) continue;",
+            "        if (g.row() >= rows) continue;",
+        ),
+        stats,
+    ),
+    "the sums of the first parts only": (
+        *("kernels/norm_rows.cu", "part < g.parts;", "part < 2;"),
+        stats,
+    ),
+    "a part's last row left out": (
+        *("kernels/norm_rows.cu", "m < last; m +=", "m < last - 1; m +="),
+        stats,
+    ),
+    "a variance of rows about zero": (
+        *(
+            "kernels/norm_rows.cu",
+            "static_cast<Acc>(values.value[k]) - centre[k];",
+            "static_cast<Acc>(values.value[k]);",
+        ),
+        lambda kernels: test_norm.test_stats(kernels, ROWS, 1000, FLOAT32),
+    ),
+    "a gradient of rows in front of the ReLU": (
+        *("kernels/norm_rows.cu", "if (!(static_cast<Acc>(outputs.value[k]) > 0))", "if (false)"),
+        gradient,
+    ),
+    "the mean's part of the gradient left out": (
+        *("kernels/norm_rows.cu", "gradient -= shift[k] + ", "gradient -= "),
+        gradient,
+    ),
+    "the last rows not written": (
+        *("kernels/norm_rows.cu", "if (m + j * step < g.count) store(", "if (m + j * step < g.count - 1) store("),
+        ends,
+    ),
+    "the residual of the first row": (
+        *("kernels/norm_rows.cu", "neighbours<width>(residual + i)", "neighbours<width>(residual)"),
+        ends,
     ),
 }
