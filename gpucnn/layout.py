@@ -54,6 +54,16 @@ def from_memory(array, last):
     return channels_first(array) if last else array
 
 
+def moved(array, last):
+    """An array (N, C, H, W) of the same values in channels_last order, where ``last``, else in channels_first order."""
+    return from_memory(in_memory(array, last), last)
+
+
+def copied(array):
+    """A copy in the order of the array."""
+    return channels_first(channels_last(array).copy()) if is_channels_last(array) else array.copy()
+
+
 def empty(xp, shape, dtype, last):
     """A new array of a shape (N, C, H, W), in channels_last order where ``last``."""
     N, C, *image = shape

@@ -11,7 +11,7 @@ from ..device import array_module, kind_of, launch
 from ..layout import empty, from_memory, in_memory, is_channels_last
 from ..tensor import as_tensor
 from .elementwise import add, astype, mul, to_device
-from .shape import reshape
+from .shape import reshape, to_layout
 
 
 def _workspace(sizes, x):
@@ -231,5 +231,8 @@ def group_norm(x, groups, weight=None, bias=None, *, eps=1e-5):
     checks.floats("group_norm", x)
     if x.ndim < 2 or checks.whole(groups, "group_norm groups") < 1 or x.shape[1] % groups:
         raise ValueError(f"group_norm: takes (N, C, ...) and a divisor of C, but came {groups} groups ({x.shape})")
+    layout = x.layout
+    x = to_layout(x, "channels_first") if x.ndim == 4 else x  # where an example's group is a row
     y = _standardize(x, x.shape[0] * groups, eps)
-    return _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)
+    y = _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)
+    return to_layout(y, layout) if x.ndim == 4 else y
