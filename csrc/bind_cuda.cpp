@@ -113,6 +113,11 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_winograd4_split_dgrad", native(conv_winograd_dgrad<4, true>));
     m.def("conv_winograd4_split_wgrad", native(conv_winograd_wgrad<4, true>));
     m.def("conv_winograd4_split_workspace", native(conv_winograd_workspace<4, true>));
+    m.def("conv_winograd2_fused_filters_bytes", native(conv_winograd2_fused_filters_bytes));
+    m.def("conv_winograd2_fused_filters", native(conv_winograd2_fused_filters));
+    m.def("conv_winograd2_fused_workspace", native(conv_winograd2_fused_workspace));
+    m.def("conv_winograd2_fused_fwd", native(conv_winograd2_fused_fwd));
+    m.def("conv_winograd2_fused_dgrad", native(conv_winograd2_fused_dgrad));
     m.def("conv_depthwise_workspace", native(conv_depthwise_workspace));
     m.def("conv_depthwise_fwd", native(conv_depthwise_fwd));
     m.def("conv_depthwise_dgrad", native(conv_depthwise_dgrad));
@@ -144,6 +149,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
     m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
     m.def("transpose_matrices", native(transpose_matrices));
+    m.def("pad_channels", native(pad_channels));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
     m.def("multiply_spectra", native(product_of_spectra));

@@ -69,6 +69,8 @@ void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMa
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
 // transpose.cu: out (batch, columns, padded) <- in (batch, rows, columns), zeros from row `rows` on; elements of 2 or 4 bytes
 void transpose_matrices(int size, int64_t batch, int64_t rows, int64_t columns, int64_t padded, const void* in, void* out, cudaStream_t stream);
+// pad_channels.cu: padded (pixels, to) <- nhwc (pixels, from), zeros from channel `from` on; elements of 2 bytes, `to` a multiple of 8
+void pad_channels(int64_t pixels, int from, int to, const void* nhwc, void* padded, cudaStream_t stream);
 
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
 // filters (n^2, groups, rows, padded) <- w; rows and columns as of conv_implicit_filters: fwd sums over C/groups columns;
@@ -80,6 +82,14 @@ void winograd_tiles(int m, DType dtype, bool gradient, const TileBlock& block, i
 void winograd_outputs(int m, DType dtype, const TileBlock& block, const float* products, const void* bias, bool relu, void* outputs, cudaStream_t stream);
 // dw <- sums (slices, n^2, K, C/groups)
 void winograd_gradient(int m, DType dtype, int64_t count, int slices, const float* sums, void* dw, cudaStream_t stream);
+
+// winograd_fused.cu: winograd2 in one kernel, without workspace; fwd and dgrad. Filters as conv_winograd2_fused_filters
+// writes them, float32, at a multiple of 16 bytes, take the place of w
+int64_t conv_winograd2_fused_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_winograd2_fused_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w, void* filters, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_winograd2_fused_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_winograd2_fused_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_winograd2_fused_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 
 // depthwise.cu: one input channel a group; the workspace is for wgrad
 std::pair<int64_t, int64_t> conv_depthwise_workspace(const ConvShape& shape, DType dtype, const std::string& direction);

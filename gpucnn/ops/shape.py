@@ -186,9 +186,7 @@ def to_layout(x, layout):
     """
     x = as_tensor(x)
     if layout not in LAYOUTS or x.ndim != 4:
-        raise ValueError(
-            f"to_layout: takes (N, C, H, W) and one of {', '.join(LAYOUTS)}, but came {layout} ({x.shape})"
-        )
+        raise ValueError(f"to_layout: takes (N, C, H, W) and {' or '.join(LAYOUTS)}, but came {layout!r} ({x.shape})")
     return x if x.layout == layout else ToLayout.apply(x, last=layout == "channels_last")
 
 

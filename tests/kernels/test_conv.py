@@ -1,5 +1,7 @@
 """Every row of convolution on the kernels, in every direction and dtype, at any workspace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,6 +59,14 @@ def test_tolerance_law(kernels, row, case, direction, dtype):
     check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b))
 
 
+@taken(CASES, rows=[row for row, algo in ALGOS["cuda", "fwd"].items() if algo.channels_last])
+def test_channels_last(kernels, row, case, direction, dtype):
+    shape = replace(CASES[case], channels_last=True)
+    a, b = operands(shape, direction, dtype)
+    for workspace in workspaces(kernels, row, shape, dtype.name, direction):
+        check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b, workspace))
+
+
 @taken(
     "never_square swapped padding_only_corner pointwise groups depthwise_multiplier lenet_2".split(),
     rows=("im2col", "gemm"),
@@ -88,6 +98,21 @@ def test_bias_and_relu(kernels, row, case, direction, dtype, with_bias, relu):
     bound = max(LIMIT, algo.error) * np.sqrt(shape.terms("fwd")) * (magnitude + np.abs(offset)) + before
     check(y, np.maximum(ref, 0) if relu else ref, bound, 1, 1)
     assert not relu or ((y == 0).any() and (y >= 0).all())
+
+
+@pytest.mark.parametrize(("with_bias", "relu"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("channels", "groups"), [(6, 1), (5, 1), (6, 2)], ids=["one_call", "two_calls", "groups"])
+def test_ends_of_gemm_in_channels_last_order(kernels, dtype, channels, groups, with_bias, relu):
+    """By cuBLASLt in one call, or by add_bias where that has no kernel (here for an odd depth) or there are groups."""
+    shape = ConvShape(2, channels, 5, 3, 8, 1, 1, groups=groups, channels_last=True)
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-4, 5, size).astype(dtype) for size in shape.operands("fwd")[:2])
+    bias = rng.integers(-9, 10, shape.K).astype(dtype) if with_bias else None
+    y = kernels.conv("gemm", "fwd", shape, dtype.name, x, w, bias=bias, relu=relu)
+    expected = convolve("fwd", shape.channels_first, x, w) + (
+        bias.astype(np.float64)[:, None, None] if with_bias else 0
+    )
+    assert np.array_equal(y, np.maximum(expected, 0) if relu else expected)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -1,4 +1,4 @@
-"""The change of layout: matrices transposed, with and without padding, of elements of every size."""
+"""The change of layout: matrices transposed, with and without padding, of elements of every size; and padding alone."""
 
 import numpy as np
 import pytest
@@ -40,3 +40,11 @@ def test_elements_and_sizes_are_checked(kernels):
         kernels("transpose_matrices", 3, 1, 2, 2, 2, x, Out((4,)))
     with pytest.raises(ValueError, match="transpose_matrices: sizes are not negative, nor less after padding"):
         kernels("transpose_matrices", 4, 1, 2, 2, 1, x, Out((4,)))
+
+
+@pytest.mark.parametrize(("pixels", "channels", "padded"), [(1, 1, 8), (70, 3, 8), (5, 9, 16), (301, 23, 24)])
+def test_pad_channels(kernels, pixels, channels, padded):
+    x = np.random.default_rng(3).integers(0, 2**16, (pixels, channels), dtype=np.uint16)
+    (out,) = kernels("pad_channels", pixels, channels, padded, x, Out((pixels, padded), np.uint16))
+    assert np.array_equal(out[:, :channels], x)
+    assert not out[:, channels:].any()

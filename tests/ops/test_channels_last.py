@@ -12,7 +12,7 @@ from tests.ops.case import real
 from tests.ops.table import CASES
 
 # Of another order, or with random numbers or an operand of fixed order or shape.
-OWN_ORDER = {"matmul", "squeeze", "where", "getitem", "dropout", "binary_cross_entropy_with_logits"}
+OWN_ORDER = {"matmul", "squeeze", "where", "getitem", "dropout", "binary_cross_entropy_with_logits", "to_layout"}
 VIEWS = {"adaptive_avg_pool2d-global"}  # whose gradient repeats numbers, and has no order before it is used
 SAME_BITS = {"max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "add", "sub", "mul", "maximum", "minimum", "neg"}
 
