@@ -155,7 +155,7 @@ void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, 
     const Planes p = planes("batch_norm_stats", N, C, HW, 1);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
-        if (HW == 1) return batch_norm_rows::stats(N, C, at<const T>(x), at<Acc<T>>(mean), at<Acc<T>>(var));
+        if (HW == 1 && C > 0) return batch_norm_rows::stats(N, C, at<const T>(x), at<Acc<T>>(mean), at<Acc<T>>(var));
         stats(p, at<const T>(x), at<Acc<T>>(mean), at<Acc<T>>(var));
     });
 }
@@ -166,7 +166,7 @@ void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Ad
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
-        if (HW == 1)
+        if (HW == 1 && C > 0)
             return batch_norm_rows::fwd(N, C, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps,
                                         at<const T>(residual), relu, at<T>(y));
         fwd(p, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps, at<const T>(residual), relu,
@@ -182,7 +182,7 @@ void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
-        if (HW == 1)
+        if (HW == 1 && C > 0)
             return batch_norm_rows::bwd(N, C, training, at<const T>(x), at<const T>(dy), at<const T>(y), at<A>(mean),
                                         at<A>(var), at<A>(weight), eps, at<T>(masked), at<T>(dx), at<Acc<T>>(dweight),
                                         at<Acc<T>>(dbias));

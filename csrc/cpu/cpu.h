@@ -72,7 +72,8 @@ std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape&, DType, const st
 void gemm(DType, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a, int64_t lda,
           int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out);
 
-// Pooling: the shape of a depthwise convolution. index (N, C, P, Q): h * W + w of the maximum.
+// Pooling: the shape of a depthwise convolution. index (N, C, P, Q): h * W + w of the maximum. All arrays in the order
+// that shape.channels_last says.
 void max_pool2d_fwd(const ConvShape&, DType, Address x, Address y, Address index);
 void max_pool2d_bwd(const ConvShape&, DType, Address dy, Address index, Address dx);
 void avg_pool2d_fwd(const ConvShape&, DType, bool count_include_pad, Address x, Address y);

@@ -11,6 +11,7 @@ from tests.kernels.test_norm import (  # noqa: F401
     test_backward,
     test_forward,
     test_nan_behind_a_relu,
+    test_no_channels,
     test_no_place_for_the_gradient_behind_a_relu,
     test_same_bits_in_any_thread_order,
     test_stats,

@@ -128,6 +128,14 @@ def test_an_empty_batch(kernels, pixels):
     assert (dweight == 0).all() and (dbias == 0).all()
 
 
+def test_no_channels(kernels):
+    """A matrix (5, 0) has no statistics, no result and no gradient."""
+    x, none = np.zeros((5, 0, 1), np.float32), np.zeros(0, np.float32)
+    kernels.batch_norm("stats", "float32", *x.shape, x, none, none)
+    kernels("batch_norm_fwd", "float32", *x.shape, x, none, none, none, none, EPS, 0, False, none)
+    kernels.batch_norm("bwd", "float32", True, *x.shape, x, x, 0, none, none, none, EPS, 0, none, none, none)
+
+
 def test_too_small_a_workspace(kernels):
     """Where one is needed."""
     size = kernels.lib.batch_norm_workspace(64, 4, 1)
