@@ -63,8 +63,8 @@ __device__ Sums<width> sum_over_threads(const Rows& g, Sums<width> mine) {
     return all[g.column()];
 }
 
-// parts (parts, 2, C) <- the sums of this block's part of the two values that value(k, offset) makes of channel k of
-// the thread, at offset row C + channel; rows in rising order, or from the last one back.
+// parts (parts, 2, C) <- what value(offset, sums) adds up over this block's part of the rows, for the thread's channels
+// at offset = row C + channel; rows in rising order, or from the last one back.
 template <int width, bool back = false, class F>
 __device__ void sum_part(const Rows& g, float* parts, F value) {
     const int64_t channel = g.channel(), first = blockIdx.y * g.part_rows;

@@ -62,12 +62,6 @@ MULTIVERSION void normalise(const T* x, const T* residual, int64_t count, Acc<T>
     }
 }
 
-// masked = dy where y > 0, else 0.
-template <class T>
-MULTIVERSION void mask(const T* y, const T* dy, int64_t count, T* masked) {
-    for (int64_t i = 0; i < count; ++i) masked[i] = static_cast<Acc<T>>(y[i]) > 0 ? dy[i] : static_cast<T>(Acc<T>(0));
-}
-
 // dx = dy scale - (x - mean) slope - shift; dx may be dy.
 template <class T>
 MULTIVERSION void input_gradient(const T* x, const T* dy, int64_t count, Acc<T> mean, Acc<T> scale, Acc<T> slope,

@@ -116,11 +116,6 @@ MULTIVERSION void normalise(const T* x, const T* residual, int64_t count, int64_
 }
 
 template <class T>
-MULTIVERSION void mask(const T* y, const T* dy, int64_t count, T* masked) {
-    for (int64_t i = 0; i < count; ++i) masked[i] = static_cast<Acc<T>>(y[i]) > 0 ? dy[i] : static_cast<T>(Acc<T>(0));
-}
-
-template <class T>
 MULTIVERSION void input_gradient(const T* x, const T* dy, int64_t count, int64_t period, const Acc<T>* mean,
                                  const Acc<T>* scale, const Acc<T>* slope, const Acc<T>* shift, T* dx) {
     for (int64_t first = 0; first < count; first += period) {
