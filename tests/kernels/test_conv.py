@@ -63,7 +63,7 @@ def test_tolerance_law(kernels, row, case, direction, dtype):
 def test_channels_last(kernels, row, case, direction, dtype):
     shape = replace(CASES[case], channels_last=True)
     a, b = operands(shape, direction, dtype)
-    for workspace in workspaces(kernels, row, shape, dtype.name, direction):
+    for workspace in workspaces(kernels, row, shape, dtype.name, direction)[::3]:  # least, one between, best
         check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b, workspace))
 
 
@@ -233,6 +233,8 @@ def test_random_shapes(kernels, data):
     rows = ALGOS["cuda", direction].items()
     able = [r for r, algo in rows if algo.takes(shape, dtype.name) and not algo.lacks(kernels.lib)]
     row = data.draw(st.sampled_from(able))
+    if ALGOS["cuda", direction][row].channels_last:
+        shape = replace(shape, channels_last=data.draw(st.booleans()))
     least, best = kernels.workspace(row, direction, shape, dtype.name)
     a, b = operands(shape, direction, dtype)
     kernels.seed(data.draw(st.integers(0, 9)))
