@@ -74,7 +74,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             memory = _scratch(xp, candidate.workspace)
         row.run(taken, dtype, x, operand, y, memory, bias, relu)
         if y is not arrays[2]:
-            arrays[2][...] = layout.channels_last(y)
+            layout.in_memory(y, True, out=arrays[2])
 
     def time(candidate):
         return find.seconds_of(lambda: _retried(kind, lambda: execute(candidate)), kind)

@@ -7,7 +7,7 @@ import numpy as np
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module
-from ..layout import LAYOUTS, channels_first, channels_last, from_memory, in_memory, is_channels_last
+from ..layout import LAYOUTS, channels_first, channels_last, is_channels_last, moved
 from ..tensor import Tensor, as_tensor
 from .elementwise import unbroadcast
 
@@ -17,15 +17,10 @@ class ToLayout(Function):
 
     def forward(self, x):
         self.before = is_channels_last(x)
-        return self._moved(x, self.last)
+        return moved(x, self.last)
 
     def backward(self, gy):
-        return self._moved(gy, self.before)
-
-    @staticmethod
-    def _moved(x, last):
-        memory = in_memory(x, last)
-        return from_memory(memory.reshape(-1).reshape(memory.shape), last)  # the strides of lengths of 1 say it, too
+        return moved(gy, self.before)
 
 
 class Reshape(Function):

@@ -15,6 +15,7 @@ from gpucnn.training import Run, load_recipe
 from tests.cases import operands
 from tests.conv import test_algos
 from tests.kernels.harness import DTYPES
+from tests.ops import test_channels_last
 from tests.ops.table import CASES
 from tests.simt import build, fake_cupy
 from tests.tolerance import check_conv
@@ -58,6 +59,33 @@ def test_operation(case, dtype):
     for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
         assert result.dtype == DTYPES[dtype]
         case.agree(result, ref, case.forward + case.gradient)
+
+
+@pytest.mark.parametrize("case", test_channels_last.EVERY, ids=str)
+def test_channels_last_on_the_device(case, dtype):
+    """Where results are in C order whatever the order of the operands, too, operations keep the order of images."""
+    test_channels_last.check(case, dtype, ["channels_last"] * len(case.inputs), "cuda")
+
+
+@pytest.mark.parametrize("channels", [8, 3])
+def test_images_at_addresses_of_no_vectors(channels):
+    """An image that begins one element behind a multiple of 16 bytes."""
+    size = (2, 4, 6, channels)
+    memory = np.random.default_rng(0).standard_normal(1 + int(np.prod(size))).astype(np.float16)
+    apart = device.to_device(memory, "cuda")[1:].reshape(size).transpose(0, 3, 1, 2)
+    assert apart.data.ptr % 16 == 2 and g.Tensor(apart).layout == "channels_last"
+    for function in (lambda x: g.max_pool2d(x, 2), lambda x: g.avg_pool2d(x, 2), lambda x: x.to("channels_first")):
+        plain = function(g.tensor(memory[1:].reshape(size).transpose(0, 3, 1, 2)))
+        assert np.array_equal(function(g.Tensor(apart)).numpy(), plain.numpy())
+    x = memory[1:].reshape(-1, channels)
+    zero, one = np.zeros(channels, np.float16), np.ones(channels, np.float16)
+
+    def norm(where):
+        stats = [g.tensor(a, device=where) for a in (zero, one)]
+        pixels = g.Tensor(apart) if where == "cuda" else g.tensor(x.reshape(size).transpose(0, 3, 1, 2))
+        return g.batch_norm(pixels, *stats, training=True).numpy()
+
+    assert np.abs(norm("cuda") - norm("cpu")).max() <= 2**-9  # a unit in the last place of values up to 4
 
 
 # The first case of every row, direction and dtype.

@@ -412,12 +412,6 @@ MUTANTS = {
         *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
         hopper("same_3x3", "fwd"),
     ),
-    "a tile of NHWC overwritten": (
-        "kernels/nhwc.cu",
-        "        __syncthreads();  // the next",
-        "        // the next",
-        hopper("many_channels", "fwd"),
-    ),
     "no ReLU for cuBLASLt": (
         *("csrc/cuda/gemm_bias.cpp", "(relu ? CUBLASLT_EPILOGUE_RELU : 0)", "0"),
         lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f4"), 6, 1, False, True),
