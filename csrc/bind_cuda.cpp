@@ -137,6 +137,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_split_dgrad", native(conv_implicit_split_dgrad));
     m.def("conv_implicit_split_wgrad", native(conv_implicit_split_wgrad));
     m.def("implicit_hopper_available", native(implicit_hopper_available));
+    m.def("implicit_hopper_tile", native(implicit_hopper_tile));
     m.def("conv_implicit_hopper_filters_bytes", native(conv_implicit_filters_bytes));
     m.def("conv_implicit_hopper_filters", native(conv_implicit_filters));
     m.def("conv_implicit_hopper_workspace", native(conv_implicit_hopper_workspace));

@@ -4,92 +4,138 @@
 //   reads pixels (N, H, W, channels) and filters (filters, taps, channels), through tensor maps, and bias (filters,) or
 //   null; writes out, of any strides: so NHWC as well as NCHW. Channels of pixels and filters are padded to 8.
 //
-// A block computes tiles (128 positions, 128 filters), one after another; neighbouring blocks share positions, so that
-// pixels come from L2. A step adds 64 channels of one tap. Who does what:
+// A block computes tiles (128 positions, 128 or 256 filters), one after another; neighbouring blocks share positions,
+// so that pixels come from L2. A step adds 64 channels of one tap. Who does what:
 //   consumers    two warpgroups, with 64 positions each: wgmma on a stage of the ring, from shared memory; then bias,
 //                ReLU and stores
-//   producer     one thread of one more warp starts the loads of a step into a stage: one im2col box of pixels, borders
-//                and strides included, and one box of filters; it runs ahead, into the next tile too
+//   producer     one thread of one more warp, or warpgroup, starts the loads of a step into a stage: one im2col box of
+//                pixels, borders and strides included, and a box for each 128 filters; it runs ahead, into the next
+//                tile
 // How they meet: implicit_hopper.cuh.
-// Two blocks share a multiprocessor (3 stages, 97 KiB; 96 registers a thread): one computes while the other stores.
-// Speed, predicted for an H100: a step is 512 cycles of tensor cores; wgmma reads 48 KiB of shared memory in it and the
-// TMA writes 32 KiB, together 640 cycles at 128 bytes: at most 80 % of the peak, 65 % expected where channels and
-// filters fill their tiles, less the epilogue's 32 KiB in pieces of 16 bytes (15 instructions an element, counted; a
-// step is 75). Few channels waste the padding to 64.
+// Speed, predicted for an H100, in cycles of a multiprocessor, which moves 128 bytes of shared memory in one; the
+// larger number counts:
+//   filters of a tile                      128                                   256
+//   a multiprocessor holds                 2 blocks, 3 stages each, 97 KiB       1 block, 4 stages, 193 KiB
+//   a step's tensor cores                  512                                   1024
+//   its reads by wgmma, writes by the TMA  48 + 32 KiB: 640                      80 + 48 KiB: 1024
+//   a tile's stores                        behind the other block's products     2 warps a scheduler, 128 elements a
+//                                                                                lane, 15 instructions each: 3840
+// So 80 % of the peak at most for 128 filters and 100 % for 256, less the stores; 65 % and 80 % expected where channels
+// and filters fill their tiles. implicit_hopper_tile takes whichever these numbers say is done first: the busiest
+// multiprocessor's tiles, times the steps of one, which counts filters that only fill a tile and multiprocessors that
+// find none; 256 never pays for 128 filters or less, nor below 16 steps. Few channels waste the padding to 64.
 // Accuracy: tensor cores truncate, as implicit_gemm.cu says. Sums run in the order (tap, channel), whatever the batch.
 // Called by csrc/cuda/conv_implicit_hopper.cpp.
 #include "implicit_hopper.cuh"
 
 namespace {
 
-constexpr int kPixelBytes = kHopperPositions * kSwizzledRow;
-static_assert(kHopperChannels * 2 == kSwizzledRow && kHopperPositions == kConsumers * 64 && kHopperFilters == 128);
-static_assert(kPixelBytes + kHopperFilters * kSwizzledRow == kStageBytes);
+constexpr int64_t kStep = 640, kWideStep = 1024, kWideStores = 3840;  // cycles: above
+static_assert(kHopperChannels * 2 == kSwizzledRow && kHopperPositions == kRows);
 
-template <class T>
-__global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
+#ifdef GPUCNN_HOPPER
+
+constexpr int kPixelBytes = kHopperPositions * kSwizzledRow, kFilterBytes = kHopperFilters * kSwizzledRow;
+
+// A thread's sums of a tile are of its first position and the one 8 further on, and of its first filter and those
+// 1, 8, 9, 16, ... further on: see wgmma.
+template <class T, int kSums>
+__device__ void add_bias(float (&sums)[kSums], const T* bias, int filter, int filters) {
+#pragma unroll
+    for (int j = 0; j < kSums / 4; ++j)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+            if (filter + 8 * j + e >= filters) continue;
+            const float offset = static_cast<float>(bias[filter + 8 * j + e]);
+            sums[4 * j + e] += offset;
+            sums[4 * j + 2 + e] += offset;
+        }
+}
+
+template <class T, int kSums>
+__device__ void store(const HopperProduct& s, const float (&sums)[kSums], int64_t position, int filter, bool relu,
+                      T* out) {
+    const int in_image = s.rows * s.columns;
+    const float least = relu ? 0.f : -INFINITY;  // that NaN is not less than
+#pragma unroll
+    for (int i = 0; i < 2; ++i, position += 8) {
+        if (position >= s.positions()) continue;
+        const int pixel = int(position % in_image);
+        T* place = out + position / in_image * s.image_apart + pixel / s.columns * s.row_apart +
+                   pixel % s.columns * s.column_apart + filter * s.filter_apart;
+#pragma unroll
+        for (int j = 0; j < kSums / 4; ++j)
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+                const float sum = sums[4 * j + 2 * i + e];
+                if (filter + 8 * j + e < s.filters) *place = static_cast<T>(sum < least ? least : sum);
+                place += (e ? 7 : 1) * s.filter_apart;
+            }
+    }
+}
+
+#endif  // GPUCNN_HOPPER
+
+template <class T, int kFilters>
+__global__ void __launch_bounds__(Block<kFilters>::kThreads, Block<kFilters>::kPerMultiprocessor)
     implicit_hopper_kernel(HopperProduct s, const __grid_constant__ CUtensorMap pixels,
                            const __grid_constant__ CUtensorMap filters, int64_t tiles, int filter_tiles, const T* bias,
                            bool relu, T* out) {
 #ifdef GPUCNN_HOPPER
-    __shared__ Barrier full[kStages], empty[kStages];
-    Ring ring(full, empty);
-    const int in_image = s.rows * s.columns, channel_steps = ceil_div(s.channels, kHopperChannels);
-    if (is_producer()) {
+    using Shape = Block<kFilters>;
+    static_assert(kPixelBytes + kFilters / kHopperFilters * kFilterBytes == Shape::kStageBytes);
+    __shared__ Barrier full[Shape::kStages], empty[Shape::kStages];
+    Ring<Shape> ring(full, empty);
+    const int channel_steps = ceil_div(s.channels, kHopperChannels);
+    if (!is_consumer()) {
+        if constexpr (Shape::kAlone) give_registers<kProducerRegisters>();
+        if (!is_producer()) return;
+        const int in_image = s.rows * s.columns;
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const int64_t position = tile / filter_tiles * kHopperPositions;
             const int n = int(position / in_image), pixel = int(position % in_image);
             const int h = s.lower_h + pixel / s.columns * s.stride_h, w = s.lower_w + pixel % s.columns * s.stride_w;
-            const int first_filter = int(tile % filter_tiles) * kHopperFilters;
+            const int first_filter = int(tile % filter_tiles) * kFilters;
             for (int r = 0; r < s.taps_h; ++r)
                 for (int t = 0; t < s.taps_w; ++t)
                     for (int c = 0; c < channel_steps; ++c)
                         ring.fill([&](char* stage, Barrier* barrier) {
                             tma_load_im2col(stage, &pixels, barrier, c * kHopperChannels, w, h, n, t * s.offset_w,
                                             r * s.offset_h);
-                            tma_load_box(stage + kPixelBytes, &filters, barrier, c * kHopperChannels,
-                                         s.first_tap + r * s.tap_apart_h + t * s.tap_apart_w, first_filter);
+#pragma unroll
+                            for (int i = 0; i < kFilters / kHopperFilters; ++i)
+                                tma_load_box(stage + kPixelBytes + i * kFilterBytes, &filters, barrier,
+                                             c * kHopperChannels, s.first_tap + r * s.tap_apart_h + t * s.tap_apart_w,
+                                             first_filter + i * kHopperFilters);
                         });
         }
-    } else if (is_consumer()) {
-        const int lane = int(threadIdx.x) % 32;
-        const int row = int(threadIdx.x) / 32 * 16 + lane / 4;  // of the tile: the thread's first, the other is + 8
-        const int64_t positions = int64_t(s.images) * in_image;
-        const float least = relu ? 0.f : -INFINITY;  // that NaN is not less than
+    } else {
+        if constexpr (Shape::kAlone) take_registers<kConsumerRegisters>();
+        const int lane = int(threadIdx.x) % 32, row = int(threadIdx.x) / 32 * 16 + lane / 4;
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-            float sums[64];
-            ring.multiply<T, false>(s.taps_h * s.taps_w * channel_steps, sums,
-                                    [](const char* stage, uint64_t& a, uint64_t& b) {
-                                        const int warpgroup = int(threadIdx.x) / kWarpgroup;
-                                        a = wgmma_operand(stage + warpgroup * 64 * kSwizzledRow);
-                                        b = wgmma_operand(stage + kPixelBytes);
-                                    });
-            const int first_filter = int(tile % filter_tiles) * kHopperFilters + lane % 4 * 2;
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                const int64_t position = tile / filter_tiles * kHopperPositions + row + 8 * i;
-                if (position >= positions) continue;
-                const int pixel = int(position % in_image);
-                T* place = out + position / in_image * s.image_apart + pixel / s.columns * s.row_apart +
-                           pixel % s.columns * s.column_apart + first_filter * s.filter_apart;
-#pragma unroll
-                for (int j = 0; j < 16; ++j) {
-                    const int filter = first_filter + 8 * j;
-                    float offset[2] = {};  // both, before the stores: two loads at a time
-#pragma unroll
-                    for (int e = 0; e < 2; ++e)
-                        if (bias && filter + e < s.filters) offset[e] = static_cast<float>(bias[filter + e]);
-#pragma unroll
-                    for (int e = 0; e < 2; ++e) {
-                        const float sum = sums[4 * j + 2 * i + e] + offset[e];
-                        if (filter + e < s.filters) *place = static_cast<T>(sum < least ? least : sum);
-                        place += (e ? 7 : 1) * s.filter_apart;
-                    }
-                }
-            }
+            float sums[Shape::kSums];
+            ring.template multiply<T, false>(s.taps_h * s.taps_w * channel_steps, sums,
+                                             [](const char* stage, uint64_t& a, uint64_t& b) {
+                                                 const int warpgroup = int(threadIdx.x) / kWarpgroup;
+                                                 a = wgmma_operand(stage + warpgroup * 64 * kSwizzledRow);
+                                                 b = wgmma_operand(stage + kPixelBytes);
+                                             });
+            const int filter = int(tile % filter_tiles) * kFilters + lane % 4 * 2;
+            if (bias) add_bias(sums, bias, filter, s.filters);
+            store(s, sums, tile / filter_tiles * kHopperPositions + row, filter, relu, out);
         }
     }
 #endif
+}
+
+template <class T, int kFilters>
+void launch_tiles(const std::string& shape, const HopperProduct& s, const CUtensorMap& pixels,
+                  const CUtensorMap& filters, const void* bias, bool relu, void* out, cudaStream_t stream) {
+    const int filter_tiles = ceil_div(s.filters, kFilters);
+    const int64_t tiles = ceil_div(s.positions(), int64_t(kHopperPositions)) * filter_tiles;
+    launch_with_ring<Block<kFilters>>("implicit_hopper", shape, implicit_hopper_kernel<T, kFilters>, tiles, stream, s,
+                                      pixels, filters, tiles, filter_tiles, static_cast<const T*>(bias), relu,
+                                      static_cast<T*>(out));
 }
 
 }  // namespace
@@ -98,23 +144,29 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
 bool implicit_hopper_available() {
     cudaFuncAttributes attributes{};
     const cudaError_t found =
-        cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(implicit_hopper_kernel<__half>));
+        cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(implicit_hopper_kernel<__half, 128>));
     if (found != cudaSuccess) cudaGetLastError();
     return found == cudaSuccess && attributes.sharedSizeBytes > 0;
 }
 
+int implicit_hopper_tile(int64_t positions, int filters, int64_t steps, int multiprocessors) {
+    const auto tiles = [&](int filters_of_one) {  // that the busiest multiprocessor computes
+        const int64_t all = ceil_div(positions, int64_t(kHopperPositions)) * ceil_div(filters, filters_of_one);
+        return ceil_div(all, int64_t(multiprocessors));
+    };
+    return tiles(256) * (steps * kWideStep + kWideStores) < tiles(128) * steps * kStep ? 256 : 128;
+}
+
 void implicit_hopper(const HopperProduct& s, DType dtype, const CUtensorMap& pixels, const CUtensorMap& filters,
                      const void* bias, bool relu, void* out, cudaStream_t stream) {
-    const int64_t positions = int64_t(s.images) * s.rows * s.columns;
-    if (positions == 0) return;
-    const int filter_tiles = ceil_div(s.filters, kHopperFilters);
-    const int64_t tiles = ceil_div(positions, int64_t(kHopperPositions)) * filter_tiles;
-    const std::string shape = std::to_string(positions) + " positions, " + std::to_string(s.filters) + " filters of " +
-                              std::to_string(s.taps_h) + " x " + std::to_string(s.taps_w) + " x " +
+    if (s.positions() == 0) return;
+    const std::string shape = std::to_string(s.positions()) + " positions, " + std::to_string(s.filters) +
+                              " filters of " + std::to_string(s.taps_h) + " x " + std::to_string(s.taps_w) + " x " +
                               std::to_string(s.channels);
+    const int64_t steps = int64_t(s.taps_h) * s.taps_w * ceil_div(s.channels, kHopperChannels);
+    const int tile = implicit_hopper_tile(s.positions(), s.filters, steps, multiprocessors("implicit_hopper", shape));
     with_half_type("implicit_hopper", dtype, [&](auto element) {
         using T = decltype(element);
-        launch_with_ring("implicit_hopper", shape, implicit_hopper_kernel<T>, tiles, stream, s, pixels, filters, tiles,
-                         filter_tiles, static_cast<const T*>(bias), relu, static_cast<T*>(out));
+        (tile == 256 ? launch_tiles<T, 256> : launch_tiles<T, 128>)(shape, s, pixels, filters, bias, relu, out, stream);
     });
 }

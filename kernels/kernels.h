@@ -64,6 +64,8 @@ void implicit_split_sums(const ConvShape& shape, const float* x, const float* dy
 
 // implicit_hopper.cu: one product by tensor maps, of float16 or bfloat16, on devices of compute capability 9.0 only
 bool implicit_hopper_available();
+// how many filters a tile of a product has, 128 or 256
+int implicit_hopper_tile(int64_t positions, int filters, int64_t steps, int multiprocessors);
 void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const void* bias, bool relu, void* out, cudaStream_t stream);
 // implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);

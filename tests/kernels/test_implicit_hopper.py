@@ -1,5 +1,7 @@
 """implicit_hopper beyond the cases of every row: several tiles a block, any workspace, the limits of tensor maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,57 @@ def test_tiles(kernels, direction, name, which):
     shape = SHAPES[which]
     a, b = operands(shape, direction, HALF[name])
     check_conv(direction, shape, a, b, conv(kernels, direction, shape, name, a, b))
+
+
+def multiprocessors(kernels):
+    return 2 if kernels.cupy is None else kernels.cupy.cuda.Device().attributes["MultiProcessorCount"]
+
+
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+@halves
+def test_wide_tiles(kernels, direction, name):
+    """Of 256 filters: within the law, and with the bits that one image, of narrow tiles, has on its own."""
+    N = 2 * multiprocessors(kernels)
+    tiles = [kernels.lib.implicit_hopper_tile(n * 11 * 10, 140, 16, N // 2) for n in (1, N)]
+    assert tiles == [128, 256]
+    dgrad = ConvShape(N, 140, 11, 10, 8, 4, 4, pad=(2, 1))
+    shape = dgrad if direction == "dgrad" else ConvShape(N, 8, 14, 13, 140, 4, 4)
+    a, b = operands(shape, direction, HALF[name])
+    result = conv(kernels, direction, shape, name, a, b)
+    check_conv(direction, shape, a, b, result)
+    one = replace(shape, N=1)
+    assert np.array_equal(conv(kernels, direction, one, name, a[1:2], b), result[1:2])
+
+
+def test_bias_and_relu_of_wide_tiles(kernels):
+    """Two of them side by side, in any thread order; small integers are exact."""
+    N = multiprocessors(kernels)
+    shape = ConvShape(N, 8, 14, 13, 390, 4, 4)
+    assert kernels.lib.implicit_hopper_tile(N * 11 * 10, 390, 16, N) == 256
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-2, 3, size).astype(np.float16) for size in shape.operands("fwd")[:2])
+    bias = rng.integers(-9, 10, shape.K).astype(np.float16)
+    expected = np.maximum(convolve("fwd", shape, x, w) + bias.reshape(-1, 1, 1), 0)
+    for seed in range(2):
+        kernels.seed(seed)
+        assert np.array_equal(conv(kernels, "fwd", shape, "float16", x, w, bias=bias, relu=True), expected)
+
+
+@pytest.mark.parametrize(
+    ("positions", "filters", "steps", "expected"),
+    [
+        (64 * 56 * 56, 256, 36, 256),  # VGG
+        (64 * 56 * 56, 128, 36, 128),  # half of the filters would be padding
+        (64 * 56 * 56, 384, 36, 128),  # a quarter
+        (64 * 56 * 56, 512, 36, 256),
+        (64 * 56 * 56, 256, 15, 128),  # stores cost more than is gained
+        (128 * 66, 256, 72, 128),  # half of the multiprocessors would find no tile
+        (128 * 132, 256, 72, 256),
+        (1, 10**6, 0, 128),
+    ],
+)
+def test_filters_of_a_tile(kernels, positions, filters, steps, expected):
+    assert kernels.lib.implicit_hopper_tile(positions, filters, steps, 132) == expected
 
 
 @every_direction

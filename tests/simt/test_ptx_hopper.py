@@ -53,20 +53,21 @@ SLIPS = {  # each with the message of an exception, or "": only NaNs
 }
 
 
-def product(shim, name, slip=0, seed=0):
+def product(shim, name, slip=0, seed=0, columns=128):
     """(message, d from the device, d + a b^T) for small integers, whose product is exact."""
     rng = np.random.default_rng(seed)
-    a, b = (aligned(rng.integers(-4, 5, (rows, 64)).astype(ELEMENTS[name])) for rows in (64, 128))
-    d = rng.integers(-9, 10, (64, 128)).astype(np.float32)
+    a, b = (aligned(rng.integers(-4, 5, (rows, 64)).astype(ELEMENTS[name])) for rows in (64, columns))
+    d = rng.integers(-9, 10, (64, columns)).astype(np.float32)
     expected = d + a.astype(np.float32) @ b.astype(np.float32).T
-    return getattr(shim, f"run_product_{name}")(slip, address(a), address(b), address(d)), d, expected
+    return getattr(shim, f"run_product_{name}")(columns, slip, address(a), address(b), address(d)), d, expected
 
 
+@pytest.mark.parametrize("columns", [128, 256])
 @pytest.mark.parametrize("name", ELEMENTS)
-def test_a_product_through_the_tma(shim, name):
+def test_a_product_through_the_tma(shim, name, columns):
     for seed in range(5):
         shim.simt_seed(ctypes.c_uint64(seed))
-        message, d, expected = product(shim, name, seed=seed)
+        message, d, expected = product(shim, name, seed=seed, columns=columns)
         assert message is None and np.array_equal(d, expected)
 
 
@@ -91,6 +92,14 @@ def test_misuse_shows(shim, slip):
         assert shown[-1] or SLIPS[slip] == EARLY
     assert sum(shown) >= 4
     assert product(shim, "float16")[0] is None  # and the next launch works
+
+
+def test_registers_of_a_warpgroup(shim):
+    for threads in (128, 384):
+        assert shim.run_registers(threads, 0) is None
+    for which, text in enumerate([*["takes a multiple of 8 in 24 .. 256"] * 3, "different numbers", "a wait without"]):
+        assert text.encode() in shim.run_registers(256, which + 1)
+    assert b"a wait without end" in shim.run_registers(160, 0)  # a warpgroup of one warp
 
 
 def test_phases_of_a_barrier(shim):
