@@ -145,6 +145,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
     m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
     m.def("nchw_to_nhwc", native(nchw_to_nhwc));
+    m.def("pad_channels", native(pad_channels));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
     m.def("multiply_spectra", native(product_of_spectra));

@@ -71,6 +71,8 @@ void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMa
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
 // nhwc.cu: nhwc (N, HW, padded) <- nchw (N, C, HW), zeros from channel C on; elements of 2 bytes, padded a multiple of 8
 void nchw_to_nhwc(int64_t N, int C, int64_t HW, int padded, const void* nchw, void* nhwc, cudaStream_t stream);
+// pad_channels.cu: padded (pixels, to) <- nhwc (pixels, from), zeros from channel `from` on; elements and `to` as there
+void pad_channels(int64_t pixels, int from, int to, const void* nhwc, void* padded, cudaStream_t stream);
 
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
 // filters (n^2, groups, rows, padded) <- w; rows and columns as of conv_implicit_filters: fwd sums over C/groups columns;

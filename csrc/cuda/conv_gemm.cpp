@@ -1,7 +1,13 @@
-// 1x1 convolutions with stride 1 and no padding: the images are the matrices of a product. fwd and dgrad are what
-// im2col comes to for such shapes, without workspace.
+// 1x1 convolutions with stride 1 and no padding: the images are the matrices of a product. Of channels_last images, all
+// are one matrix, and nothing needs workspace:
 //
-//   wgrad  dw (Kg, Cg) = dy (Kg, PQ)   x^T (PQ, Cg)      per image and group, added up over images
+//   fwd    y (NHW, Kg)  = x (NHW, Cg)    w^T (Cg, Kg)     per group
+//   dgrad  dx (NHW, Cg) = dy (NHW, Kg)   w (Kg, Cg)
+//   wgrad  dw (Kg, Cg)  = dy^T (Kg, NHW)   x (NHW, Cg)
+//
+// Otherwise fwd and dgrad are what im2col comes to for such shapes, without workspace, and
+//
+//   wgrad  dw (Kg, Cg)  = dy (Kg, PQ)    x^T (PQ, Cg)     per image and group, added up over images
 //
 // One image seldom has products enough to fill a GPU. So several are multiplied at once, into float32 parts in the
 // workspace, to which the images after them are added; the parts are summed in order at the end. Without workspace,
@@ -25,6 +31,20 @@ const ConvShape& pointwise(const ConvShape& s) {
     return s;
 }
 
+// out = a b of channels_last images: so many rows and columns a group, depth products each.
+void multiply_pixels(const ConvShape& s, DType dtype, int64_t rows, int64_t columns, int64_t depth, const Operand& a,
+                     const Operand& b, const Operand& out, const char* op, cudaStream_t stream) {
+    const DType stored = dtype == DType::tf32 ? DType::float32 : dtype;
+    multiply({dtype, stored, rows, columns, depth, a, b, out, 1, s.groups}, stream, op, s.text());
+}
+
+int64_t pixels_of(const ConvShape& s) { return int64_t(s.N) * s.H * s.W; }
+
+void fill_zeros(const ConvShape& s, DType dtype, void* dw, cudaStream_t stream) {
+    if (cudaMemsetAsync(dw, 0, size_t(s.w_size() * size_of(dtype)), stream) != cudaSuccess)
+        throw std::runtime_error("conv_gemm_wgrad: CUDA should write zeros, but failed (" + s.text() + ")");
+}
+
 int64_t part_bytes(const ConvShape& s) { return s.w_size() * int64_t(sizeof(float)); }
 
 // The images that are multiplied at once, if memory allows.
@@ -37,12 +57,19 @@ int64_t most_parts(const ConvShape& s) {
 
 void conv_gemm_fwd(const ConvShape& s, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y,
                    void*, int64_t, cudaStream_t stream) {
-    conv_im2col_fwd(pointwise(s), dtype, x, w, bias, relu, y, nullptr, 0, stream);
+    if (!pointwise(s).channels_last) return conv_im2col_fwd(s, dtype, x, w, bias, relu, y, nullptr, 0, stream);
+    multiply_pixels(s, dtype, pixels_of(s), s.Kg(), s.Cg(), {x, s.C, false, 0, s.Cg()},
+                    {w, s.Cg(), true, 0, int64_t(s.Kg()) * s.Cg()}, {y, s.K, false, 0, s.Kg()}, "conv_gemm_fwd",
+                    stream);
+    if (bias || relu) add_bias(dtype, pixels_of(s), s.K, 1, bias, relu, y, stream);
 }
 
 void conv_gemm_dgrad(const ConvShape& s, DType dtype, const void* dy, const void* w, void* dx, void*, int64_t,
                      cudaStream_t stream) {
-    conv_im2col_dgrad(pointwise(s), dtype, dy, w, dx, nullptr, 0, stream);
+    if (!pointwise(s).channels_last) return conv_im2col_dgrad(s, dtype, dy, w, dx, nullptr, 0, stream);
+    multiply_pixels(s, dtype, pixels_of(s), s.Cg(), s.Kg(), {dy, s.K, false, 0, s.Kg()},
+                    {w, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()}, {dx, s.C, false, 0, s.Cg()}, "conv_gemm_dgrad",
+                    stream);
 }
 
 void conv_gemm_wgrad(const ConvShape& s, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
@@ -51,11 +78,11 @@ void conv_gemm_wgrad(const ConvShape& s, DType dtype, const void* x, const void*
     if (workspace_bytes < least)
         throw std::invalid_argument("conv_gemm_wgrad: needs a workspace of at least " + std::to_string(least) +
                                     " bytes, but has " + std::to_string(workspace_bytes) + " (" + s.text() + ")");
-    if (s.N == 0) {
-        if (cudaMemsetAsync(dw, 0, size_t(s.w_size() * size_of(dtype)), stream) != cudaSuccess)
-            throw std::runtime_error("conv_gemm_wgrad: CUDA should write zeros, but failed (" + s.text() + ")");
-        return;
-    }
+    if (s.N == 0) return fill_zeros(s, dtype, dw, stream);
+    if (s.channels_last)
+        return multiply_pixels(s, dtype, s.Kg(), s.Cg(), pixels_of(s), {dy, s.K, true, 0, s.Kg()},
+                               {x, s.C, false, 0, s.Cg()}, {dw, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()},
+                               "conv_gemm_wgrad", stream);
     // One image, or no room for parts: dw itself takes the product.
     const int64_t fit = best ? std::min(workspace_bytes, best) / part_bytes(s) : 0, parts = std::max<int64_t>(fit, 1);
     const DType stored = dtype == DType::tf32 ? DType::float32 : dtype;
@@ -78,6 +105,6 @@ void conv_gemm_wgrad(const ConvShape& s, DType dtype, const void* x, const void*
 
 std::pair<int64_t, int64_t> conv_gemm_workspace(const ConvShape& s, DType dtype, const std::string& direction) {
     conv_im2col_workspace(pointwise(s), dtype, direction);  // refuses what is no direction
-    if (direction != "wgrad" || s.N < 2) return {0, 0};
+    if (direction != "wgrad" || s.N < 2 || s.channels_last) return {0, 0};
     return {size_of(dtype) == 2 ? part_bytes(s) : 0, most_parts(s) * part_bytes(s)};
 }

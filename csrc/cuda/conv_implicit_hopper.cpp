@@ -1,5 +1,6 @@
-// implicit_hopper: the image is copied to NHWC, for the tensor memory accelerator loads runs of channels; then products
-// of kernels/implicit_hopper.cu read it and write the output in NCHW, or whatever strides they are given.
+// implicit_hopper: products of kernels/implicit_hopper.cu read images in NHWC order, for the tensor memory accelerator
+// loads runs of channels, and write the output in the order of the shape. Images in NCHW order are copied first, as are
+// those whose channels are no multiple of 8.
 //
 //   fwd     one product: x, every tap
 //   dgrad   one a phase of the stride (axis_phase.h): dy, the taps that this phase's pixels of dx meet, last to first,
@@ -8,7 +9,7 @@
 //
 // The copies lie in the workspace, for as many images at a time as fit; wgrad adds the images' sums there too. A copy
 // reads and writes its image once: predicted for an H100 and 3x3 filters, 64 x 256 x 56 x 56 -> 256, 0.07 ms at 3 TB/s
-// beside 0.37 ms of products. Images that are kept in NHWC will not need it.
+// beside 0.37 ms of products.
 #include <algorithm>
 #include <stdexcept>
 
@@ -27,14 +28,27 @@ int padded(int channels) { return (channels + 7) / 8 * 8; }
 
 struct Images {
     int channels, H, W;
+    bool channels_last;
 
-    int64_t copy_bytes() const { return int64_t(padded(channels)) * H * W * 2; }  // of one image
+    int64_t bytes() const { return int64_t(channels) * H * W * 2; }  // of one image
+    bool as_they_are() const { return channels_last && channels == padded(channels); }
+    int64_t copy_bytes() const { return as_they_are() ? 0 : int64_t(padded(channels)) * H * W * 2; }
 
-    // nhwc <- so many images from image n on
-    void copy(const void* nchw, int n, int images, void* nhwc, cudaStream_t stream) const {
+    // So many images from image n on, for tensor maps: themselves, or a copy in `memory`.
+    const void* in_nhwc(const void* data, int n, int images, void* memory, cudaStream_t stream) const {
+        const char* const first = static_cast<const char*>(data) + n * bytes();
         const int64_t plane = int64_t(H) * W;
-        nchw_to_nhwc(images, channels, plane, padded(channels),
-                     static_cast<const char*>(nchw) + n * channels * plane * 2, nhwc, stream);
+        if (as_they_are()) return first;
+        if (channels_last)
+            pad_channels(images * plane, channels, padded(channels), first, memory, stream);
+        else
+            nchw_to_nhwc(images, channels, plane, padded(channels), first, memory, stream);
+        return memory;
+    }
+
+    // How many fit into so many bytes of copies.
+    int at_once(int N, int64_t bytes) const {
+        return as_they_are() ? N : int(std::min<int64_t>(bytes / copy_bytes(), N));
     }
 };
 
@@ -48,8 +62,8 @@ char* aligned(void* workspace) {
     return static_cast<char*>(workspace) + -reinterpret_cast<uintptr_t>(workspace) % kAlign;
 }
 
-Images images_of_x(const ConvShape& s) { return {s.C, s.H, s.W}; }
-Images images_of_y(const ConvShape& s) { return {s.K, s.P, s.Q}; }
+Images images_of_x(const ConvShape& s) { return {s.C, s.H, s.W, s.channels_last != 0}; }
+Images images_of_y(const ConvShape& s) { return {s.K, s.P, s.Q, s.channels_last != 0}; }
 
 // The limits of tensor maps; gpucnn/conv/algos.py says the same.
 void require_taken(const ConvShape& s, DType dtype) {
@@ -110,6 +124,7 @@ struct Chunk {
         const ImageMap image = image_map(source, images, h, w, kHopperPositions);
         const FilterMap filter{filters, s.R * s.S, channels, kHopperChannels, kHopperFilters};
         const int64_t plane = int64_t(out_H) * out_W;
+        const int64_t pixel_apart = source.channels_last ? filters : 1;
         const bool any = h.taps && w.taps;
         const HopperProduct product{images,
                                     h.positions,
@@ -128,12 +143,12 @@ struct Chunk {
                                     h.offset,
                                     w.offset,
                                     filters * plane,
-                                    int64_t(h.apart) * out_W,
-                                    w.apart,
-                                    plane};
+                                    int64_t(h.apart) * out_W * pixel_apart,
+                                    w.apart * pixel_apart,
+                                    source.channels_last ? 1 : plane};
         implicit_hopper(product, dtype, tensor_map(image, dtype, nhwc, s.text()),
                         tensor_map(filter, dtype, weights, s.text()), bias, relu,
-                        out + (int64_t(h.first) * out_W + w.first) * 2, stream);
+                        out + (int64_t(h.first) * out_W + w.first) * pixel_apart * 2, stream);
     }
 };
 
@@ -143,12 +158,11 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
     if (s.N == 0) return;
     const Images source = gradient ? images_of_y(s) : images_of_x(s);
     require_bytes(s, kAlign + source.copy_bytes(), workspace_bytes);
-    char* const nhwc = aligned(workspace);
-    const int at_once = int(std::min<int64_t>((workspace_bytes - kAlign) / source.copy_bytes(), s.N));
+    const int at_once = source.at_once(s.N, workspace_bytes - kAlign);
     const int out_channels = gradient ? s.C : s.K, out_H = gradient ? s.H : s.P, out_W = gradient ? s.W : s.Q;
     for (int n = 0; n < s.N; n += at_once) {
         const int images = std::min(at_once, s.N - n);
-        source.copy(data, n, images, nhwc, stream);
+        const void* const nhwc = source.in_nhwc(data, n, images, aligned(workspace), stream);
         const Chunk chunk{
             s,      dtype,        source,
             images, out_channels, out_H,
@@ -188,7 +202,8 @@ struct GradientPlan {
     int64_t least() const { return bytes(1, least_splits); }
     int64_t splits(int64_t limit) const { return std::min(most_splits, least_splits + (limit - least()) / sum_bytes); }
     int64_t images(int64_t limit) const {
-        return std::min((limit - bytes(0, splits(limit))) / image_bytes, most_images(splits(limit)));
+        const int64_t most = most_images(splits(limit));
+        return image_bytes ? std::min((limit - bytes(0, splits(limit))) / image_bytes, most) : most;
     }
     int64_t most_images(int64_t splits) const { return kMostTerms * splits / positions; }
     int64_t best(int64_t N) const { return bytes(std::min(N, most_images(most_splits)), most_splits); }
@@ -233,14 +248,14 @@ void conv_implicit_hopper_wgrad(const ConvShape& s, DType dtype, const void* x, 
     const int at_once = int(std::min<int64_t>(plan.images(workspace_bytes), s.N));
     const int splits = int(plan.splits(workspace_bytes));
     const Images of_x = images_of_x(s), of_y = images_of_y(s);
-    char *const x_nhwc = aligned(workspace), *const dy_nhwc = x_nhwc + at_once * of_x.copy_bytes();
-    auto* const sums = reinterpret_cast<float*>(dy_nhwc + at_once * of_y.copy_bytes());
+    char *const x_copy = aligned(workspace), *const dy_copy = x_copy + at_once * of_x.copy_bytes();
+    auto* const sums = reinterpret_cast<float*>(dy_copy + at_once * of_y.copy_bytes());
     const Axis h = forward_axis(s.P, s.R, s.pad_h, s.stride_h, s.dil_h);
     const Axis w = forward_axis(s.Q, s.S, s.pad_w, s.stride_w, s.dil_w);
     for (int n = 0; n < s.N; n += at_once) {
         const int images = std::min(at_once, s.N - n);
-        of_x.copy(x, n, images, x_nhwc, stream);
-        of_y.copy(dy, n, images, dy_nhwc, stream);
+        const void* const x_nhwc = of_x.in_nhwc(x, n, images, x_copy, stream);
+        const void* const dy_nhwc = of_y.in_nhwc(dy, n, images, dy_copy, stream);
         const ImageMap x_map = image_map(of_x, images, h, w, kHopperTerms);
         const ImageMap dy_map{images, s.P, s.Q, padded(s.K), 0, 0, 0, 0, 1, 1, kHopperChannels, kHopperTerms};
         implicit_hopper_wgrad({images, s.P, s.Q, s.K, s.C, s.R, s.S, h.lower, w.lower, h.stride, w.stride, h.offset,

@@ -149,7 +149,7 @@ def _rows(device, direction):
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
         "im2col": _row(device, direction, "im2col", _any, error=2.0),
-        "gemm": _row(device, direction, "gemm", _pointwise, error=2.0),
+        "gemm": replace(_row(device, direction, "gemm", _pointwise, error=2.0), channels_last=True),
     }
     transforms = direction != "wgrad"
     errors = (1.0, 6.0) if transforms else (2.0, 10.0)  # 0.7 and 4.4 of three channels; of 16, 0.2 and 0.9
@@ -165,7 +165,7 @@ def _rows(device, direction):
             ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
         ):
             rows[name] = _row(device, direction, name, takes, error, bound, transforms)
-        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, channels_last=True)
     return rows
 
 

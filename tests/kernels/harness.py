@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from gpucnn.conv.algos import ALGOS
+from gpucnn.conv.run import IMAGES
+from gpucnn.layout import from_memory, in_memory
 
 GUARD = 1 << 16  # bytes before and after each array: a mutant that writes rows too many must stay within
 GUARD_BYTE = 0xFF  # NaN in every float dtype, so that a stray read shows, too
@@ -105,7 +107,10 @@ class Kernels:
         if algo.transform:
             filters = Out((getattr(self.lib, f"conv_{row}_filters_bytes")(shape, dtype, direction),), np.uint8)
             (b,) = self(f"conv_{row}_filters", shape, dtype, direction, b, filters)
-        result = Out(shape.operands(direction)[2], a.dtype)
+        last = [shape.channels_last and image for image in IMAGES[direction]]
+        a, b = (in_memory(array, to) for array, to in zip((a, b), last[:2], strict=True))
+        result = Out(in_memory(np.empty(shape.operands(direction)[2]), last[2]).shape, a.dtype)
         ends = (0 if bias is None else bias, relu) if direction == "fwd" else ()
         memory = Out((workspace,), np.uint8)
-        return self(f"conv_{row}_{direction}", shape, dtype, a, b, *ends, result, memory, workspace)[0]
+        (out, *_) = self(f"conv_{row}_{direction}", shape, dtype, a, b, *ends, result, memory, workspace)
+        return from_memory(out, last[2])

@@ -1,5 +1,7 @@
 """Every row of convolution on the kernels, in every direction and dtype, at any workspace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,6 +57,14 @@ def test_tolerance_law(kernels, row, case, direction, dtype):
     shape = CASES[case]
     a, b = operands(shape, direction, dtype)
     check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b))
+
+
+@taken(CASES, rows=[row for row, algo in ALGOS["cuda", "fwd"].items() if algo.channels_last])
+def test_channels_last(kernels, row, case, direction, dtype):
+    shape = replace(CASES[case], channels_last=True)
+    a, b = operands(shape, direction, dtype)
+    for workspace in workspaces(kernels, row, shape, dtype.name, direction):
+        check_row(row, direction, shape, a, b, kernels.conv(row, direction, shape, dtype.name, a, b, workspace))
 
 
 @taken(

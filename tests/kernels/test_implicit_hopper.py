@@ -1,6 +1,7 @@
 """implicit_hopper beyond the cases of every row: several tiles a block, any workspace, the limits of tensor maps."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -133,6 +134,21 @@ def test_images_in_any_workspace(kernels, direction):
     assert results == {np.concatenate(images).tobytes()}
     with pytest.raises(ValueError, match=f"at least {least} bytes, but has {least - 1} .*x .5, 9, 11, 13."):
         conv(kernels, direction, shape, "float16", a, b, least - 1)
+
+
+@halves
+def test_images_in_channels_last_order_as_they_are(kernels, name):
+    """No copies, so no bytes for them; the same bits as from (N, C, H, W)."""
+    first = ConvShape(3, 16, 9, 10, 24, 3, 3, pad=(1, 2), stride=(1, 2))
+    last = replace(first, channels_last=True)
+    for direction in DIRECTIONS:
+        sizes = [kernels.lib.conv_implicit_hopper_workspace(shape, name, direction) for shape in (first, last)]
+        images = [prod(size) for size in (first.x, first.y)]
+        copied = sum(images) if direction == "wgrad" else images[direction == "dgrad"]
+        assert sizes[0][1] - sizes[1][1] == 2 * copied
+        a, b = operands(first, direction, HALF[name])
+        outs = [conv(kernels, direction, shape, name, a, b) for shape in (first, last)]
+        assert np.array_equal(*outs)
 
 
 def test_wgrad_in_any_workspace(kernels):

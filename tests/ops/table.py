@@ -110,6 +110,9 @@ CASES = [
     Case(
         "permute", lambda x: g.permute(x, (2, 0, 1)), ((2, 4, 3),), lambda t, x: x.permute(2, 0, 1), empty=((0, 1, 2),)
     ),
+    Case(
+        "to_layout", lambda x: g.to_layout(x, "channels_last"), ((2, 3, 2, 4),), lambda t, x: x, empty=((0, 1, 2, 2),)
+    ),
     Case("transpose", lambda x: g.transpose(x, 0, -1), ((2, 4, 3),), lambda t, x: x.transpose(0, -1), empty=((0, 1),)),
     Case("flatten", lambda x: g.flatten(x, 1), ((2, 4, 3),), lambda t, x: x.flatten(1), empty=((0, 1, 2),)),
     Case("squeeze", lambda x: g.squeeze(x), ((2, 1, 3, 1),), lambda t, x: x.squeeze(), empty=((0, 1),)),
