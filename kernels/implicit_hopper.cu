@@ -7,7 +7,7 @@
 // A block computes tiles (128 positions, 128 or 256 filters), one after another; neighbouring blocks share positions,
 // so that pixels come from L2. A step adds 64 channels of one tap. Who does what:
 //   consumers    two warpgroups, with 64 positions each: wgmma on a stage of the ring, from shared memory; then bias,
-//                ReLU and stores
+//                ReLU and stores: by the TMA where positions and filters lie side by side (NHWC), else each on its own
 //   producer     one thread of one more warp, or warpgroup, starts the loads of a step into a stage: one im2col box of
 //                pixels, borders and strides included, and a box for each 128 filters; it runs ahead, into the next
 //                tile
@@ -15,22 +15,24 @@
 // Speed, predicted for an H100, in cycles of a multiprocessor, which moves 128 bytes of shared memory in one; the
 // larger number counts:
 //   filters of a tile                      128                                   256
-//   a multiprocessor holds                 2 blocks, 3 stages each, 97 KiB       1 block, 4 stages, 193 KiB
+//   a multiprocessor holds                 2 blocks, 3 stages each, 105 KiB      1 block, 4 stages, 225 KiB
 //   a step's tensor cores                  512                                   1024
 //   its reads by wgmma, writes by the TMA  48 + 32 KiB: 640                      80 + 48 KiB: 1024
 //   a tile's stores                        behind the other block's products     2 warps a scheduler, 128 elements a
 //                                                                                lane, 15 instructions each: 3840
+//   by the TMA                             likewise                              2.6 instructions (counted), waits for
+//                                                                                fences and the TMA: 1200
 // So 80 % of the peak at most for 128 filters and 100 % for 256, less the stores; 65 % and 80 % expected where channels
 // and filters fill their tiles. implicit_hopper_tile takes whichever these numbers say is done first: the busiest
 // multiprocessor's tiles, times the steps of one, which counts filters that only fill a tile and multiprocessors that
-// find none; 256 never pays for 128 filters or less, nor below 16 steps. Few channels waste the padding to 64.
-// Accuracy: tensor cores truncate, as implicit_gemm.cu says. Sums run in the order (tap, channel), whatever the batch.
-// Called by csrc/cuda/conv_implicit_hopper.cpp.
+// find none; 256 never pays for 128 filters or less, nor below 16 steps, or 5 by the TMA. Few channels waste the
+// padding to 64. Accuracy: tensor cores truncate, as implicit_gemm.cu says. Sums run in the order (tap, channel),
+// whatever the batch. Called by csrc/cuda/conv_implicit_hopper.cpp.
 #include "implicit_hopper.cuh"
 
 namespace {
 
-constexpr int64_t kStep = 640, kWideStep = 1024, kWideStores = 3840;  // cycles: above
+constexpr int64_t kStep = 640, kWideStep = 1024, kWideStores = 3840, kWideTmaStores = 1200;  // cycles: above
 static_assert(kHopperChannels * 2 == kSwizzledRow && kHopperPositions == kRows);
 
 #ifdef GPUCNN_HOPPER
@@ -52,11 +54,16 @@ __device__ void add_bias(float (&sums)[kSums], const T* bias, int filter, int fi
         }
 }
 
+template <int kSums>
+__device__ void clamp(float (&sums)[kSums]) {
+#pragma unroll
+    for (float& sum : sums) sum = sum < 0 ? 0 : sum;  // a NaN stays one
+}
+
+// Each on its own, wherever out has it.
 template <class T, int kSums>
-__device__ void store(const HopperProduct& s, const float (&sums)[kSums], int64_t position, int filter, bool relu,
-                      T* out) {
+__device__ void store(const HopperProduct& s, const float (&sums)[kSums], int64_t position, int filter, T* out) {
     const int in_image = s.rows * s.columns;
-    const float least = relu ? 0.f : -INFINITY;  // that NaN is not less than
 #pragma unroll
     for (int i = 0; i < 2; ++i, position += 8) {
         if (position >= s.positions()) continue;
@@ -67,11 +74,38 @@ __device__ void store(const HopperProduct& s, const float (&sums)[kSums], int64_
         for (int j = 0; j < kSums / 4; ++j)
 #pragma unroll
             for (int e = 0; e < 2; ++e) {
-                const float sum = sums[4 * j + 2 * i + e];
-                if (filter + 8 * j + e < s.filters) *place = static_cast<T>(sum < least ? least : sum);
+                if (filter + 8 * j + e < s.filters) *place = static_cast<T>(sums[4 * j + 2 * i + e]);
                 place += (e ? 7 : 1) * s.filter_apart;
             }
     }
+}
+
+// By the TMA: a warp's 16 positions, the first of which is `position`, in pieces (8 positions, 64 filters) that it
+// writes to shared memory, in its kPieces places in turn. The map leaves out positions and filters that do not exist.
+template <class T, int kPieces, int kSums>
+__device__ void store_pieces(const CUtensorMap* outputs, const float (&sums)[kSums], char* pieces, int position,
+                             int first_filter) {
+    const int lane = int(threadIdx.x) % 32, row = lane / 4;
+#pragma unroll
+    for (int chunk = 0; chunk < kSums / 32; ++chunk)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            char* const piece = pieces + (2 * chunk + i) % kPieces * kPieceBytes;
+            if (lane == 0) tma_store_wait<kPieces - 1>();  // the newest are in other places
+            __syncwarp();
+#pragma unroll
+            for (int j = 0; j < 8; ++j) {  // 16 bytes of a row, in each of the 32 banks once
+                const float* const sum = &sums[32 * chunk + 4 * j + 2 * i];
+                *reinterpret_cast<uint32_t*>(piece + row * kSwizzledRow + (j ^ row) * 16 + lane % 4 * 4) =
+                    pair_of<T>(sum[0], sum[1]);
+            }
+            tma_store_fence();
+            __syncwarp();
+            if (lane == 0) {
+                tma_store_box(piece, outputs, first_filter + chunk * kHopperStored, 0, position + 8 * i);
+                tma_store_commit();
+            }
+        }
 }
 
 #endif  // GPUCNN_HOPPER
@@ -79,8 +113,8 @@ __device__ void store(const HopperProduct& s, const float (&sums)[kSums], int64_
 template <class T, int kFilters>
 __global__ void __launch_bounds__(Block<kFilters>::kThreads, Block<kFilters>::kPerMultiprocessor)
     implicit_hopper_kernel(HopperProduct s, const __grid_constant__ CUtensorMap pixels,
-                           const __grid_constant__ CUtensorMap filters, int64_t tiles, int filter_tiles, const T* bias,
-                           bool relu, T* out) {
+                           const __grid_constant__ CUtensorMap filters, const __grid_constant__ CUtensorMap outputs,
+                           bool by_tma, int64_t tiles, int filter_tiles, const T* bias, bool relu, T* out) {
 #ifdef GPUCNN_HOPPER
     using Shape = Block<kFilters>;
     static_assert(kPixelBytes + kFilters / kHopperFilters * kFilterBytes == Shape::kStageBytes);
@@ -111,7 +145,7 @@ __global__ void __launch_bounds__(Block<kFilters>::kThreads, Block<kFilters>::kP
         }
     } else {
         if constexpr (Shape::kAlone) take_registers<kConsumerRegisters>();
-        const int lane = int(threadIdx.x) % 32, row = int(threadIdx.x) / 32 * 16 + lane / 4;
+        const int lane = int(threadIdx.x) % 32, first_row = int(threadIdx.x) / 32 * 16;
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             float sums[Shape::kSums];
             ring.template multiply<T, false>(s.taps_h * s.taps_w * channel_steps, sums,
@@ -120,22 +154,29 @@ __global__ void __launch_bounds__(Block<kFilters>::kThreads, Block<kFilters>::kP
                                                  a = wgmma_operand(stage + warpgroup * 64 * kSwizzledRow);
                                                  b = wgmma_operand(stage + kPixelBytes);
                                              });
-            const int filter = int(tile % filter_tiles) * kFilters + lane % 4 * 2;
+            const int64_t position = tile / filter_tiles * kHopperPositions + first_row;
+            const int first_filter = int(tile % filter_tiles) * kFilters, filter = first_filter + lane % 4 * 2;
             if (bias) add_bias(sums, bias, filter, s.filters);
-            store(s, sums, tile / filter_tiles * kHopperPositions + row, filter, relu, out);
+            if (relu) clamp(sums);
+            if (by_tma)
+                store_pieces<T, Shape::kPieces>(&outputs, sums, ring.pieces(), int(position), first_filter);
+            else
+                store(s, sums, position + lane / 4, filter, out);
         }
+        if (by_tma && lane == 0) tma_store_wait<0>();  // shared memory is to last so long
     }
 #endif
 }
 
 template <class T, int kFilters>
 void launch_tiles(const std::string& shape, const HopperProduct& s, const CUtensorMap& pixels,
-                  const CUtensorMap& filters, const void* bias, bool relu, void* out, cudaStream_t stream) {
+                  const CUtensorMap& filters, const CUtensorMap* outputs, const void* bias, bool relu, void* out,
+                  cudaStream_t stream) {
     const int filter_tiles = ceil_div(s.filters, kFilters);
     const int64_t tiles = ceil_div(s.positions(), int64_t(kHopperPositions)) * filter_tiles;
     launch_with_ring<Block<kFilters>>("implicit_hopper", shape, implicit_hopper_kernel<T, kFilters>, tiles, stream, s,
-                                      pixels, filters, tiles, filter_tiles, static_cast<const T*>(bias), relu,
-                                      static_cast<T*>(out));
+                                      pixels, filters, outputs ? *outputs : CUtensorMap{}, outputs != nullptr, tiles,
+                                      filter_tiles, static_cast<const T*>(bias), relu, static_cast<T*>(out));
 }
 
 }  // namespace
@@ -149,24 +190,28 @@ bool implicit_hopper_available() {
     return found == cudaSuccess && attributes.sharedSizeBytes > 0;
 }
 
-int implicit_hopper_tile(int64_t positions, int filters, int64_t steps, int multiprocessors) {
+int implicit_hopper_tile(int64_t positions, int filters, int64_t steps, bool by_tma, int multiprocessors) {
     const auto tiles = [&](int filters_of_one) {  // that the busiest multiprocessor computes
         const int64_t all = ceil_div(positions, int64_t(kHopperPositions)) * ceil_div(filters, filters_of_one);
         return ceil_div(all, int64_t(multiprocessors));
     };
-    return tiles(256) * (steps * kWideStep + kWideStores) < tiles(128) * steps * kStep ? 256 : 128;
+    return tiles(256) * (steps * kWideStep + (by_tma ? kWideTmaStores : kWideStores)) < tiles(128) * steps * kStep
+               ? 256
+               : 128;
 }
 
 void implicit_hopper(const HopperProduct& s, DType dtype, const CUtensorMap& pixels, const CUtensorMap& filters,
-                     const void* bias, bool relu, void* out, cudaStream_t stream) {
+                     const CUtensorMap* outputs, const void* bias, bool relu, void* out, cudaStream_t stream) {
     if (s.positions() == 0) return;
     const std::string shape = std::to_string(s.positions()) + " positions, " + std::to_string(s.filters) +
                               " filters of " + std::to_string(s.taps_h) + " x " + std::to_string(s.taps_w) + " x " +
                               std::to_string(s.channels);
     const int64_t steps = int64_t(s.taps_h) * s.taps_w * ceil_div(s.channels, kHopperChannels);
-    const int tile = implicit_hopper_tile(s.positions(), s.filters, steps, multiprocessors("implicit_hopper", shape));
+    const int tile =
+        implicit_hopper_tile(s.positions(), s.filters, steps, outputs, multiprocessors("implicit_hopper", shape));
     with_half_type("implicit_hopper", dtype, [&](auto element) {
         using T = decltype(element);
-        (tile == 256 ? launch_tiles<T, 256> : launch_tiles<T, 128>)(shape, s, pixels, filters, bias, relu, out, stream);
+        (tile == 256 ? launch_tiles<T, 256> : launch_tiles<T, 128>)(shape, s, pixels, filters, outputs, bias, relu, out,
+                                                                    stream);
     });
 }

@@ -16,6 +16,7 @@
 
 constexpr int kConsumers = 2, kWarpgroup = 128, kRows = kConsumers * 64;
 constexpr int kSwizzledRow = 128, kSwizzlePattern = 1024;         // bytes
+constexpr int kPieceBytes = kSwizzlePattern;                      // 8 rows
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // a thread, of a block that has a multiprocessor
 static_assert(kWarpgroup * (kProducerRegisters + kConsumers * kConsumerRegisters) <= 65536);
 
@@ -27,7 +28,9 @@ struct Block {
     static constexpr int kThreads = kConsumers * kWarpgroup + (kAlone ? kWarpgroup : 32);
     static constexpr int kSums = 64 * kColumns / kWarpgroup;  // of a thread
     static constexpr int kStageBytes = (kRows + kColumns) * kSwizzledRow;
-    static constexpr int kRingBytes = kStages * kStageBytes + kSwizzlePattern;
+    static constexpr int kPieces = kAlone ? 4 : 1;  // for what a warp stores: see implicit_hopper.cu
+    static constexpr int kRingBytes = kStages * kStageBytes;
+    static constexpr int kSharedBytes = kSwizzlePattern + kRingBytes + kConsumers * 4 * kPieces * kPieceBytes;
 };
 
 #ifdef GPUCNN_HOPPER
@@ -55,6 +58,11 @@ struct Ring {
             barrier_init_fence();
         }
         __syncthreads();
+    }
+
+    // Of this warp of a consumer, after the ring.
+    __device__ char* pieces() const {
+        return memory + Block::kRingBytes + int(threadIdx.x) / 32 * Block::kPieces * kPieceBytes;
     }
 
     __device__ char* here() const { return memory + stage * kStageBytes; }
@@ -112,10 +120,10 @@ template <class Block, class... Params, class... Args>
 void launch_with_ring(const char* op, const std::string& shape, void (*kernel)(Params...), int64_t tiles,
                       cudaStream_t stream, Args... args) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               Block::kRingBytes),
+                               Block::kSharedBytes),
           op, shape);
     const int64_t blocks = std::min(tiles, int64_t(multiprocessors(op, shape)) * Block::kPerMultiprocessor);
-    launch(kernel, dim3(unsigned(blocks)), Block::kThreads, Block::kRingBytes, stream, args...);
+    launch(kernel, dim3(unsigned(blocks)), Block::kThreads, Block::kSharedBytes, stream, args...);
     check(cudaGetLastError(), op, shape);
 }
 

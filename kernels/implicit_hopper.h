@@ -9,6 +9,8 @@ struct CUtensorMap_st;  // of cuda.h: what the TMA knows about an array
 // The box of a load: so many channels of so many positions, or of so many filters, of which a tile has one box or two;
 // for the weight gradient, of so many terms, which are positions.
 constexpr int kHopperChannels = 64, kHopperPositions = 128, kHopperFilters = 128, kHopperTerms = 64;
+// The box of a store: so many positions of so many filters.
+constexpr int kHopperStoredRows = 8, kHopperStored = 64;
 
 // out (positions, filters) = pixels (positions, taps x channels)  filters^T, both with channels side by side. Position
 // (p, q) reads, through tap (r, s) of the product, the pixel (lower + p stride + r offset); outside of the image are

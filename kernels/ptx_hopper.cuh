@@ -103,6 +103,45 @@ __device__ inline void tma_load_im2col(void* shared, const CUtensorMap* map, Bar
 #endif
 }
 
+// What this thread wrote to shared memory before is there for the TMA to read, once a barrier has told its thread.
+__device__ inline void tma_store_fence() {
+#ifdef __CUDACC__
+    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+#else
+    hopper_model::store_fence();
+#endif
+}
+
+// Starts to store a box of a tiled map of rank 3, from where tma_load_box would put it; elements outside are left out.
+__device__ inline void tma_store_box(const void* shared, const CUtensorMap* map, int x, int y, int z) {
+#ifdef __CUDACC__
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3}], [%4];\n" ::"l"(map),
+                 "r"(x), "r"(y), "r"(z), "r"(shared_address(shared))
+                 : "memory");
+#else
+    hopper_model::store_box(shared, map, x, y, z);
+#endif
+}
+
+// Closes the group of the stores that this thread started since the last call.
+__device__ inline void tma_store_commit() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.bulk.commit_group;\n" ::: "memory");
+#else
+    hopper_model::store_commit();
+#endif
+}
+
+// Waits until at most the newest kGroups groups of this thread still read shared memory.
+template <int kGroups>
+__device__ inline void tma_store_wait() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.bulk.wait_group.read %0;\n" ::"n"(kGroups) : "memory");
+#else
+    hopper_model::store_wait(kGroups, SIMT_HERE);
+#endif
+}
+
 // The descriptor of an operand of wgmma: rows of 128 bytes along the summed axis, one after another, as the TMA stores
 // them with the 128-byte swizzle from a multiple of 1024 bytes on. + 2 is the same 32 bytes (16 terms) further on.
 __device__ inline uint64_t wgmma_operand(const void* rows) {

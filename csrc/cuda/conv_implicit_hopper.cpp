@@ -146,9 +146,17 @@ struct Chunk {
                                     int64_t(h.apart) * out_W * pixel_apart,
                                     w.apart * pixel_apart,
                                     source.channels_last ? 1 : plane};
+        char* const first = out + (int64_t(h.first) * out_W + w.first) * pixel_apart * 2;
+        // Positions side by side in memory are stored by the accelerator.
+        const bool dense = source.channels_last && filters % 8 == 0 && h.apart == 1 && w.apart == 1 &&
+                           reinterpret_cast<uintptr_t>(first) % 16 == 0 && product.positions() < int64_t(1) << 31;
+        CUtensorMap outputs;
+        if (dense)
+            outputs = tensor_map(FilterMap{int(product.positions()), 1, filters, kHopperStored, kHopperStoredRows},
+                                 dtype, first, s.text());
         implicit_hopper(product, dtype, tensor_map(image, dtype, nhwc, s.text()),
-                        tensor_map(filter, dtype, weights, s.text()), bias, relu,
-                        out + (int64_t(h.first) * out_W + w.first) * pixel_apart * 2, stream);
+                        tensor_map(filter, dtype, weights, s.text()), dense ? &outputs : nullptr, bias, relu, first,
+                        stream);
     }
 };
 

@@ -49,7 +49,7 @@ def multiprocessors(kernels):
 def test_wide_tiles(kernels, direction, name):
     """Of 256 filters: within the law, and with the bits that one image, of narrow tiles, has on its own."""
     N = 2 * multiprocessors(kernels)
-    tiles = [kernels.lib.implicit_hopper_tile(n * 11 * 10, 140, 16, N // 2) for n in (1, N)]
+    tiles = [kernels.lib.implicit_hopper_tile(n * 11 * 10, 140, 16, False, N // 2) for n in (1, N)]
     assert tiles == [128, 256]
     dgrad = ConvShape(N, 140, 11, 10, 8, 4, 4, pad=(2, 1))
     shape = dgrad if direction == "dgrad" else ConvShape(N, 8, 14, 13, 140, 4, 4)
@@ -64,7 +64,7 @@ def test_bias_and_relu_of_wide_tiles(kernels):
     """Two of them side by side, in any thread order; small integers are exact."""
     N = multiprocessors(kernels)
     shape = ConvShape(N, 8, 14, 13, 390, 4, 4)
-    assert kernels.lib.implicit_hopper_tile(N * 11 * 10, 390, 16, N) == 256
+    assert kernels.lib.implicit_hopper_tile(N * 11 * 10, 390, 16, False, N) == 256
     rng = np.random.default_rng(3)
     x, w = (rng.integers(-2, 3, size).astype(np.float16) for size in shape.operands("fwd")[:2])
     bias = rng.integers(-9, 10, shape.K).astype(np.float16)
@@ -74,21 +74,40 @@ def test_bias_and_relu_of_wide_tiles(kernels):
         assert np.array_equal(conv(kernels, "fwd", shape, "float16", x, w, bias=bias, relu=True), expected)
 
 
+@pytest.mark.parametrize("filters", [8, 72, 136, 392])  # a part of one piece, two; of a wide tile, two
+@halves
+def test_stores_by_the_tma(kernels, name, filters):
+    """Into images in channels_last order, of any number of positions: the bits of stores one by one."""
+    N = multiprocessors(kernels)
+    shape = ConvShape(N, 8, 14, 13, filters, 4, 4)
+    x, w = operands(shape, "fwd", HALF[name])
+    bias = np.random.default_rng(2).standard_normal(filters).astype(HALF[name])
+    for seed in range(2):
+        kernels.seed(seed)
+        results = [
+            conv(kernels, "fwd", replace(shape, channels_last=last), name, x, w, bias=bias, relu=True)
+            for last in (False, True)
+        ]
+        assert np.array_equal(*results)
+
+
 @pytest.mark.parametrize(
-    ("positions", "filters", "steps", "expected"),
+    ("positions", "filters", "steps", "by_tma", "expected"),
     [
-        (64 * 56 * 56, 256, 36, 256),  # VGG
-        (64 * 56 * 56, 128, 36, 128),  # half of the filters would be padding
-        (64 * 56 * 56, 384, 36, 128),  # a quarter
-        (64 * 56 * 56, 512, 36, 256),
-        (64 * 56 * 56, 256, 15, 128),  # stores cost more than is gained
-        (128 * 66, 256, 72, 128),  # half of the multiprocessors would find no tile
-        (128 * 132, 256, 72, 256),
-        (1, 10**6, 0, 128),
+        (64 * 56 * 56, 256, 36, False, 256),  # VGG
+        (64 * 56 * 56, 128, 36, False, 128),  # half of the filters would be padding
+        (64 * 56 * 56, 384, 36, False, 128),  # a quarter
+        (64 * 56 * 56, 512, 36, False, 256),
+        (64 * 56 * 56, 256, 15, False, 128),  # stores cost more than is gained
+        (64 * 56 * 56, 256, 15, True, 256),
+        (64 * 56 * 56, 256, 4, True, 128),
+        (128 * 66, 256, 72, True, 128),  # half of the multiprocessors would find no tile
+        (128 * 132, 256, 72, True, 256),
+        (1, 10**6, 0, True, 128),
     ],
 )
-def test_filters_of_a_tile(kernels, positions, filters, steps, expected):
-    assert kernels.lib.implicit_hopper_tile(positions, filters, steps, 132) == expected
+def test_filters_of_a_tile(kernels, positions, filters, steps, by_tma, expected):
+    assert kernels.lib.implicit_hopper_tile(positions, filters, steps, by_tma, 132) == expected
 
 
 @every_direction

@@ -40,6 +40,31 @@ __global__ void load_box(CUtensorMap map, bool im2col, int rows, const int* at, 
     for (int i = 0; i < rows * 64; ++i) box[i] = reinterpret_cast<const uint16_t*>(shared)[i];
 }
 
+enum StoreSlip { stored, lane_not_fenced, overwritten, overwritten_later, store_not_waited, not_committed };
+
+// A store by a warp of the box (rows, 64) that it copies to shared memory as it lies, then of another into the same
+// memory.
+__global__ void store_box(CUtensorMap map, StoreSlip slip, int rows, const int* at, const uint16_t* box) {
+    auto* const shared = reinterpret_cast<uint16_t*>(aligned_shared());
+    for (int turn = 0; turn < 2; ++turn) {
+        const int lane = int(threadIdx.x);
+        for (int i = lane; i < rows * 64; i += 32) shared[i] = box[turn * rows * 64 + i];
+        if (slip != lane_not_fenced || lane != 9) tma_store_fence();
+        __syncwarp();
+        if (lane == 0) {
+            tma_store_box(shared, &map, at[3 * turn], at[3 * turn + 1], at[3 * turn + 2]);
+            if (slip == overwritten) shared[5] ^= 1;
+            if (slip != not_committed) tma_store_commit();
+            if (slip == overwritten_later && turn == 1)
+                tma_store_wait<1>();
+            else if (slip != store_not_waited)
+                tma_store_wait<0>();
+            if (slip == overwritten_later && turn == 1) shared[5] ^= 1, tma_store_wait<0>();
+        }
+        __syncwarp();
+    }
+}
+
 // d (64, kRowsB) += a (64, 64) b (kRowsB, 64)^T, with a slip if wanted.
 template <class T, int kRowsB>
 __global__ void multiply(CUtensorMap a, CUtensorMap b, Slip slip, float* d) {
@@ -111,6 +136,19 @@ CUtensorMap matrix_map(const void* data, int rows, int columns = kDepth) {
     CUtensorMap map;
     if (cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, const_cast<void*>(data), size, apart, box,
                                strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS)
+        throw std::runtime_error("cuTensorMapEncodeTiled refuses");
+    return map;
+}
+
+// size: x, y, z; a box (64, box_y, box_z)
+CUtensorMap tiled_map(const void* data, const cuuint64_t* size, const cuuint32_t* box, bool swizzled) {
+    const cuuint64_t apart[] = {size[0] * 2, size[0] * size[1] * 2};
+    const cuuint32_t strides[] = {1, 1, 1};
+    CUtensorMap map;
+    if (cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), size, apart, box,
+                               strides, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                               swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
                                CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS)
         throw std::runtime_error("cuTensorMapEncodeTiled refuses");
     return map;
@@ -190,15 +228,16 @@ EXPORT const char* run_phases(bool third, int* seen) {
 EXPORT const char* run_load_tiled(const void* data, const cuuint64_t* size, const cuuint32_t* box, const int* at,
                                   bool swizzled, uint16_t* out) {
     return message_of([&] {
-        const cuuint64_t apart[] = {size[0] * 2, size[0] * size[1] * 2};
-        const cuuint32_t strides[] = {1, 1, 1};
-        CUtensorMap map;
-        if (cuTensorMapEncodeTiled(
-                &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), size, apart, box, strides,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS)
-            throw std::runtime_error("cuTensorMapEncodeTiled refuses");
-        launch(load_box, 1, 1, 128 * 128 + 1024, nullptr, map, false, int(box[1] * box[2]), at, out);
+        launch(load_box, 1, 1, 128 * 128 + 1024, nullptr, tiled_map(data, size, box, swizzled), false,
+               int(box[1] * box[2]), at, out);
+    });
+}
+// Two stores to data of size x, y, z; at and box hold what each needs.
+EXPORT const char* run_store_tiled(int slip, void* data, const cuuint64_t* size, const cuuint32_t* box_size,
+                                   const int* at, bool swizzled, const uint16_t* box) {
+    return message_of([&] {
+        launch(store_box, 1, 32, 128 * 128 + 1024, nullptr, tiled_map(data, size, box_size, swizzled), StoreSlip(slip),
+               int(box_size[1] * box_size[2]), at, box);
     });
 }
 // size: c, w, h, n; corners and strides: w, h; at: c, w, h, n, offset w, offset h; a box (positions, 64)

@@ -391,7 +391,7 @@ MUTANTS = {
         hopper("many_channels", "fwd"),
     ),
     "images of a chunk from the first on": (
-        *("csrc/cuda/conv_implicit_hopper.cpp", "n * channels * plane * 2", "0 * channels * plane * 2"),
+        *("csrc/cuda/conv_implicit_hopper.cpp", "n * bytes();", "0 * bytes();"),
         hopper_chunks,
     ),
     "positions of every split from the first on": (

@@ -135,6 +135,59 @@ def test_a_tiled_box(shim, data):
     assert np.array_equal(unswizzled(out) if swizzled else out, grown.reshape(-1, 64))
 
 
+def swizzled_box(box):
+    return unswizzled(box)  # its own inverse
+
+
+STORE_SLIPS = {
+    "lane_not_fenced": "not all lanes of the warp have fenced",
+    "overwritten": "changed before its store was waited for",
+    "overwritten_later": "changed before its store was waited for",
+    "store_not_waited": "a block ends before|^$",
+    "not_committed": "a block ends before|^$",
+}
+
+
+def store(shim, size, box, at, boxes, slip=0, swizzled=True):
+    """(message, array) after stores of two boxes into an array of zeros."""
+    array = aligned(np.zeros(size[::-1], np.uint16))
+    lying = np.concatenate([swizzled_box(each) if swizzled else each for each in boxes])
+    sizes = np.array(size, np.uint64), np.array(box, np.uint32), np.array(at, np.int32)
+    message = shim.run_store_tiled(slip, address(array), *map(address, sizes), swizzled, address(lying))
+    return message, array
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_stored_box(shim, data):
+    """Two in the same memory, one after the other; what lies outside is left out."""
+    size = [8 * data.draw(st.integers(1, 20)), *(data.draw(st.integers(1, 9)) for _ in range(2))]
+    box = [64, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 30))]
+    at = [[data.draw(st.integers(-70, extent + 3)) for extent in size] for _ in range(2)]
+    boxes = np.arange(1, 2 * box[1] * box[2] * 64 + 1).astype(np.uint16).reshape(2, -1, 64)
+    shim.simt_seed(ctypes.c_uint64(data.draw(st.integers(0, 99))))
+    message, array = store(shim, size, box, at, boxes, swizzled=data.draw(st.booleans()))
+    assert message is None
+    wide = np.zeros([extent + 200 for extent in size[::-1]], np.uint16)
+    for (x, y, z), each in zip(at, boxes, strict=True):
+        wide[z + 80 : z + 80 + box[2], y + 80 : y + 80 + box[1], x + 80 : x + 144] = each.reshape(box[2], box[1], 64)
+    assert np.array_equal(array, wide[tuple(slice(80, 80 + extent) for extent in size[::-1])])
+
+
+@pytest.mark.parametrize("slip", STORE_SLIPS)
+def test_misuse_of_stores_shows(shim, slip):
+    """What is not waited for may be done by chance."""
+    shown = []
+    for seed in range(8):
+        shim.simt_seed(ctypes.c_uint64(seed))
+        boxes = np.arange(1, 2 * 8 * 64 + 1).astype(np.uint16).reshape(2, -1, 64)
+        number = list(STORE_SLIPS).index(slip) + 1
+        message, _ = store(shim, [64, 1, 16], [64, 1, 8], [[0, 0, 0], [0, 0, 8]], boxes, number)
+        assert re.search(STORE_SLIPS[slip], message.decode() if message else "")
+        shown.append(message is not None)
+    assert sum(shown) >= 4
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_im2col_brings_what_a_tap_reads(shim, data):

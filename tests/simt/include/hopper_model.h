@@ -23,6 +23,13 @@ void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, int x, in
 void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, int c, int w, int h, int n, int offset_w,
                  int offset_h);
 
+// A warp stores what all of its lanes wrote and fenced. Memory is read between store_box and the end of the wait; it
+// is an error if it has changed by then.
+void store_fence();
+void store_box(const void* shared, const CUtensorMap* map, int x, int y, int z);
+void store_commit();
+void store_wait(int groups, simt::Site site);
+
 // By warps, each of which computes its 16 rows: so many sums a lane, for float16 (or bfloat16).
 void wgmma_fence(simt::Site site);
 void wgmma_start(bool float16, float* sums, int count, uint64_t a, uint64_t b, bool transposed, simt::Site site);
