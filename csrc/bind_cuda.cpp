@@ -142,8 +142,10 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_hopper_filters", native(conv_implicit_filters));
     m.def("conv_implicit_hopper_workspace", native(conv_implicit_hopper_workspace));
     m.def("conv_implicit_hopper_fwd", native(conv_implicit_hopper_fwd));
+    m.def("conv_implicit_hopper_fwd_statistics", native(conv_implicit_hopper_fwd_statistics));
     m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
     m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
+    m.def("merge_statistics", native(merge_statistics));
     m.def("nchw_to_nhwc", native(nchw_to_nhwc));
     m.def("pad_channels", native(pad_channels));
     m.def("im2col", native(im2col_block));

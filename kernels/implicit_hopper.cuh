@@ -3,8 +3,7 @@
 //
 // A block computes tiles of 128 rows, 64 by each warpgroup, and 128 or 256 columns:
 //   128   two blocks share a multiprocessor, so that one computes while the other stores
-//   256   one block has it all, for sums of 128 registers a thread: the producer is a whole warpgroup, to give up its
-//   own
+//   256   one block has it all, for 128 sums a thread: the producer is a whole warpgroup, to give up its registers
 //
 //   full[stage]   producer -> consumers: 1 arrival and the stage's bytes; its phase i is the stage's i-th filling
 //   empty[stage]  consumers -> producer: 8 arrivals, a warp's when its products have read the stage; the producer waits
@@ -31,6 +30,8 @@ struct Block {
     static constexpr int kPieces = kAlone ? 4 : 1;  // for what a warp stores: see implicit_hopper.cu
     static constexpr int kRingBytes = kStages * kStageBytes;
     static constexpr int kSharedBytes = kSwizzlePattern + kRingBytes + kConsumers * 4 * kPieces * kPieceBytes;
+    static_assert(kPerMultiprocessor * (kSharedBytes + 3 * 1024) <=
+                  228 * 1024);  // 2 KiB: barriers, origins, the system's
 };
 
 #ifdef GPUCNN_HOPPER
@@ -60,10 +61,8 @@ struct Ring {
         __syncthreads();
     }
 
-    // Of this warp of a consumer, after the ring.
-    __device__ char* pieces() const {
-        return memory + Block::kRingBytes + int(threadIdx.x) / 32 * Block::kPieces * kPieceBytes;
-    }
+    // Of a warp of the consumers, after the ring.
+    __device__ char* pieces(int warp) const { return memory + Block::kRingBytes + warp * Block::kPieces * kPieceBytes; }
 
     __device__ char* here() const { return memory + stage * kStageBytes; }
     __device__ void advance() {

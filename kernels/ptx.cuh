@@ -145,6 +145,15 @@ __device__ inline uint32_t pair_of(float low, float high) {
     return word;
 }
 
+// The first (0) or second (1) of such a pair.
+template <class T>
+__device__ inline T of_pair(uint32_t word, int which) {
+    const auto bits = static_cast<uint16_t>(word >> (16 * which));
+    T value;
+    std::memcpy(&value, &bits, 2);
+    return value;
+}
+
 // The 2 aligned bytes at `global`, which nobody writes meanwhile, or 0 if not valid; `global` is then not read. A
 // register of its own for each: the compiler would pack pairs at once, and so wait for the loads.
 __device__ inline uint32_t load_2_bytes(const void* global, bool valid) {

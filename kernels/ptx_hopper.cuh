@@ -73,6 +73,18 @@ __device__ inline void barrier_wait(Barrier* barrier, unsigned parity) {
 #endif
 }
 
+// Waits until so many threads of the block, whole warps, have come here, and sees what they wrote before. The number is
+// one of 1 .. 15; __syncthreads has 0.
+template <int kNumber, int kThreads>
+__device__ inline void sync_part_of_block() {
+    static_assert(kNumber > 0 && kNumber < 16 && kThreads % 32 == 0);
+#ifdef __CUDACC__
+    asm volatile("bar.sync %0, %1;\n" ::"n"(kNumber), "n"(kThreads) : "memory");
+#else
+    hopper_model::sync_part_of_block(kNumber, kThreads, SIMT_HERE);
+#endif
+}
+
 // Starts to load the box of a tiled map of rank 3 that begins at element (z, y, x); x counts along memory. Elements
 // outside are zeros. The bytes, of a whole box always, are there when the barrier's phase is over.
 __device__ inline void tma_load_box(void* shared, const CUtensorMap* map, Barrier* barrier, int x, int y, int z) {

@@ -201,6 +201,18 @@ __global__ void registers(Numbers which) {
     take_registers<48>();
 }
 
+// Warps 0 and 2 of three hand each other numbers twice; the last lane of all stays away if wanted.
+__global__ void exchange_numbers(bool one_missing, int* out) {
+    __shared__ int numbers[96];
+    if (threadIdx.x / 32 == 1 || (one_missing && threadIdx.x == 95)) return;
+    for (int turn = 1; turn < 3; ++turn) {
+        numbers[threadIdx.x] = turn * int(threadIdx.x);
+        sync_part_of_block<1, 64>();
+        out[threadIdx.x] += numbers[95 - threadIdx.x];
+        sync_part_of_block<2, 64>();
+    }
+}
+
 }  // namespace
 
 // columns: 128 or 256
@@ -223,6 +235,9 @@ EXPORT const char* run_transposed_product(const void* a, const void* b, float* d
 }
 EXPORT const char* run_phases(bool third, int* seen) {
     return message_of([&] { launch(phases, 1, 96, 0, nullptr, third, seen); });
+}
+EXPORT const char* run_exchange(bool one_missing, int* out) {
+    return message_of([&] { launch(exchange_numbers, 1, 96, 0, nullptr, one_missing, out); });
 }
 // size: x, y, z; a box (64, box_y, box_z)
 EXPORT const char* run_load_tiled(const void* data, const cuuint64_t* size, const cuuint32_t* box, const int* at,

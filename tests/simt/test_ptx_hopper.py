@@ -102,6 +102,16 @@ def test_registers_of_a_warpgroup(shim):
     assert b"a wait without end" in shim.run_registers(160, 0)  # a warpgroup of one warp
 
 
+def test_a_part_of_a_block_meets(shim):
+    for seed in range(5):
+        shim.simt_seed(ctypes.c_uint64(seed))
+        out = np.zeros(96, np.int32)
+        assert shim.run_exchange(False, address(out)) is None
+        thread = np.arange(96)
+        assert np.array_equal(out, np.where(thread // 32 == 1, 0, 3 * (95 - thread)))
+        assert b"a wait without end" in shim.run_exchange(True, address(out))
+
+
 def test_phases_of_a_barrier(shim):
     for seed in range(9):
         shim.simt_seed(ctypes.c_uint64(seed))

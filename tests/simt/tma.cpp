@@ -42,13 +42,14 @@ using StoreGroups = std::deque<std::vector<std::shared_ptr<Store>>>;  // the old
 struct Block {
     uint64_t number;
     std::map<uint64_t*, BarrierState> barriers;
+    std::map<int, int> arrivals;             // by number: of all calls of sync_part_of_block
     std::map<unsigned, uint32_t> fenced;     // by warp: the lanes that fenced after its last store
     std::map<unsigned, StoreGroups> stores;  // by thread
 };
 
 Block& block() {
     static Block state{};
-    if (state.number != simt::block_number()) state = {simt::block_number(), {}, {}, {}};
+    if (state.number != simt::block_number()) state = {simt::block_number(), {}, {}, {}, {}};
     return state;
 }
 
@@ -180,6 +181,13 @@ void barrier_arrive(uint64_t* barrier, unsigned expected_bytes) {
 
 void barrier_wait(uint64_t* barrier, unsigned parity, simt::Site site) {
     while (state_of(barrier).phase % 2 == parity) simt::pause(site);
+}
+
+void sync_part_of_block(int number, int threads, simt::Site site) {
+    int& arrivals = block().arrivals[number];
+    const int all = (arrivals / threads + 1) * threads;
+    if (++arrivals == all) simt::wake();
+    while (arrivals < all) simt::pause(site);
 }
 
 void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, int x, int y, int z) {

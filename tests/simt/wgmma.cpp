@@ -195,8 +195,8 @@ void set_registers(int registers, simt::Site site) {
     Registers& mine = this_registers();
     if (mine.arrivals % kWarpgroup == 0) mine.wanted = registers;
     if (mine.wanted != registers) throw std::runtime_error("setmaxnreg: threads of a warpgroup want different numbers");
-    const int all = (mine.arrivals++ / kWarpgroup + 1) * kWarpgroup;
-    if (mine.arrivals == all) simt::wake();
+    const int all = (mine.arrivals / kWarpgroup + 1) * kWarpgroup;
+    if (++mine.arrivals == all) simt::wake();
     while (mine.arrivals < all) simt::pause(site);
 }
 

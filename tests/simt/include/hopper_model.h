@@ -18,6 +18,7 @@ void barrier_init(uint64_t* barrier, unsigned arrivals);
 void barrier_init_fence();
 void barrier_arrive(uint64_t* barrier, unsigned expected_bytes);
 void barrier_wait(uint64_t* barrier, unsigned parity, simt::Site site);
+void sync_part_of_block(int number, int threads, simt::Site site);
 
 void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, int x, int y, int z);
 void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, int c, int w, int h, int n, int offset_w,
