@@ -32,6 +32,7 @@ COMPILER_PARTS = [
 ]
 LIBRARIES = [
     ("nvidia-cublas", ["include/cublas_v2.h", "lib/libcublas.so.13"]),
+    ("nvidia-cublas", ["include/cublasLt.h", "lib/libcublasLt.so.13"]),
     ("nvidia-cufft", ["include/cufft.h", "lib/libcufft.so.12"]),
 ]
 # Where a toolkit keeps what the lists above call include and lib; conda has targets/.

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from statistics import geometric_mean
 
+from gpucnn.bench.tables import better_auto
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- results: written by `python -m bench.report`; do not edit -->", "<!-- /results -->"
@@ -25,7 +27,7 @@ def records():
 
 def table(found):
     """The README's lines: the last result of each kind, or none."""
-    identity = ("dtype", "data", "model", "batch", "layer", "algorithm", "direction")
+    identity = ("dtype", "data", "model", "batch", "layer", "algorithm", "direction", "layout")
     latest = {(r["bench"], r["device"], *map(r.get, identity)): r for r in found}
     trained = [r for r in latest.values() if r["bench"] == "train"]
     lines = []
@@ -56,7 +58,7 @@ def layer_table(found):
         return []
     speed = {
         (r["layer"], r["direction"]): min(t for who, t in r["median_ms"].items() if who.startswith("torch"))
-        / r["median_ms"]["auto"]
+        / better_auto(r["median_ms"])
         for r in found
     }
     lines = [
@@ -105,9 +107,9 @@ def group_table(found):
         better, default = [], []
         for direction in ("fwd", "dgrad", "wgrad"):
             times = [r["median_ms"] for r in compared if r["direction"] == direction and belongs(r["shape"])]
-            ratios = [min(t["torch nchw"], t["torch channels_last"]) / t["auto"] for t in times]
+            ratios = [min(t["torch nchw"], t["torch channels_last"]) / better_auto(t) for t in times]
             better.append(f"{geometric_mean(ratios):.2f} ({min(ratios):.2f}; {len(ratios)})" if ratios else "")
-            default.append(f"{geometric_mean([t['torch nchw'] / t['auto'] for t in times]):.2f}" if ratios else "")
+            default.append(f"{geometric_mean([t['torch nchw'] / better_auto(t) for t in times]):.2f}" if ratios else "")
         lines.append(f"| {name} | {' | '.join(better + default)} |")
     return [*lines, ""] if compared else []
 
@@ -129,7 +131,8 @@ def net_table(found):
         step, other = sum(ours), sum(theirs) if all(theirs) else None
         parts = " | ".join(f"{ms:.3g}" for ms in (*ours, step))
         rival = f"{other:.3g} | {other / step:.2f}" if other else " | "
-        lines.append(f"| {r['model']} | {r['batch']} | {r['dtype']} | {parts} | {rival} |")
+        name = " ".join(filter(None, (r["model"], r.get("layout"))))
+        lines.append(f"| {name} | {r['batch']} | {r['dtype']} | {parts} | {rival} |")
     return [*lines, ""]
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 DTYPES = ("--dtype", "float32", "float16", "bfloat16")
+LAYOUTS = ("--layout", "channels_first", "channels_last")
 SETS = ("friendly", "edges", "depthwise", "alexnet-owt", "overfeat", "vgg-e", "googlenet", "resnet-50")
 # What a CPU does in half an hour: few images, and no gradient of large filters, which PyTorch takes minutes for.
 CPU = (
@@ -34,7 +35,7 @@ CPU = (
 CUDA = (
     ("conv", "--compare", "--seconds", "0.05", *DTYPES, "--layers", "vgg-e", "resnet-50", "--batch", "64"),
     ("conv", "--compare", "--seconds", "0.05", "--layers", "alexnet-owt", "overfeat", "googlenet", "--batch", "128"),
-    ("net", "--compare", "--batch", "64", *DTYPES),
+    ("net", "--compare", "--batch", "64", *DTYPES, *LAYOUTS),
     ("gemm", "--compare", *DTYPES),
     ("copy",),
     ("accuracy",),
@@ -47,7 +48,7 @@ CUDA = (
 # For a GPU that is there for nine minutes; what matters most comes first, and each result is kept as it comes.
 CUDA_QUICK = (
     ("conv", "--compare", "--seconds", "0.05", *DTYPES, "--layers", "friendly", "--batch", "32"),
-    ("net", "--compare", "resnet-50", "vgg-a", "--batch", "32", "--seconds", "1", *DTYPES),
+    ("net", "--compare", "resnet-50", "vgg-a", "--batch", "32", "--seconds", "1", *DTYPES, *LAYOUTS),
     ("gemm", "--compare", "--quick", *DTYPES),
     ("copy", "--quick"),
 )

@@ -33,11 +33,11 @@ QUICK_LIMIT, QUICK_TOTAL = 150, 540  # the same for --quick, and of all stages
 PARTS = {"": "not hopper", "-hopper": "hopper"}
 # What --quick takes of tests/kernels: few shapes of every row and direction. racecheck: of the kernels that share
 # memory, not those of libraries.
-SHAPES = "(never_square or groups_3x3 or pointwise or wide_3x3 or depthwise)"
+SHAPES = "(never_square or groups_3x3 or (pointwise and not empty_batch) or wide_3x3 or depthwise)"
 QUICK = {
     "memcheck": ["not test_conv", f"test_tolerance_law and {SHAPES}"],
     "racecheck": [
-        f"test_conv and test_tolerance_law and (implicit or depthwise or winograd4_split) and {SHAPES}",
+        f"test_conv and test_tolerance_law and (implicit or depthwise or _split or _fused) and {SHAPES}",
         "test_products_of_spectra",
         "test_norm and test_stats",
         "test_softmax and test_forward",

@@ -113,6 +113,11 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_winograd4_split_dgrad", native(conv_winograd_dgrad<4, true>));
     m.def("conv_winograd4_split_wgrad", native(conv_winograd_wgrad<4, true>));
     m.def("conv_winograd4_split_workspace", native(conv_winograd_workspace<4, true>));
+    m.def("conv_winograd2_fused_filters_bytes", native(conv_winograd2_fused_filters_bytes));
+    m.def("conv_winograd2_fused_filters", native(conv_winograd2_fused_filters));
+    m.def("conv_winograd2_fused_workspace", native(conv_winograd2_fused_workspace));
+    m.def("conv_winograd2_fused_fwd", native(conv_winograd2_fused_fwd));
+    m.def("conv_winograd2_fused_dgrad", native(conv_winograd2_fused_dgrad));
     m.def("conv_depthwise_workspace", native(conv_depthwise_workspace));
     m.def("conv_depthwise_fwd", native(conv_depthwise_fwd));
     m.def("conv_depthwise_dgrad", native(conv_depthwise_dgrad));

@@ -89,6 +89,14 @@ void winograd_outputs(int m, DType dtype, const TileBlock& block, const float* p
 // dw <- sums (slices, n^2, K, C/groups)
 void winograd_gradient(int m, DType dtype, int64_t count, int slices, const float* sums, void* dw, cudaStream_t stream);
 
+// winograd_fused.cu: winograd2 in one kernel, without workspace; fwd and dgrad. Filters as conv_winograd2_fused_filters
+// writes them, float32, at a multiple of 16 bytes, take the place of w
+int64_t conv_winograd2_fused_filters_bytes(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_winograd2_fused_filters(const ConvShape& shape, DType dtype, const std::string& direction, const void* w, void* filters, cudaStream_t stream);
+std::pair<int64_t, int64_t> conv_winograd2_fused_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
+void conv_winograd2_fused_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+void conv_winograd2_fused_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+
 // depthwise.cu: one input channel a group; the workspace is for wgrad
 std::pair<int64_t, int64_t> conv_depthwise_workspace(const ConvShape& shape, DType dtype, const std::string& direction);
 void conv_depthwise_fwd(const ConvShape& shape, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);

@@ -181,6 +181,16 @@ __device__ inline void pin(T*& pointer) {
 #endif
 }
 
+// The same for a word that was loaded as 16 bits: the compiler would pack two into a register at once, and so wait for
+// the loads.
+__device__ inline void pin(uint32_t& word) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(word));
+#else
+    (void)word;
+#endif
+}
+
 __device__ inline float float_of(uint32_t bits) {
 #ifdef __CUDACC__
     return __uint_as_float(bits);

@@ -78,7 +78,7 @@ COMPILER = (
     "include/nv/target",
     "lib/libcudart_static.a",
 )
-CUBLAS = ("include/cublas_v2.h", "lib/libcublas.so.13")
+CUBLAS = ("include/cublas_v2.h", "lib/libcublas.so.13", "include/cublasLt.h", "lib/libcublasLt.so.13")
 CUFFT = ("include/cufft.h", "lib/libcufft.so.12")
 
 
@@ -87,7 +87,7 @@ def test_wheels_only(build, tmp_path):
     cuda = build["find_cuda"]([home])
     assert cuda.nvcc == home / "bin/nvcc"
     assert cuda.include_dirs == [home / "include"]
-    assert cuda.libraries == [home / "lib/libcublas.so.13", home / "lib/libcufft.so.12"]
+    assert cuda.libraries == [home / f"lib/lib{name}" for name in ("cublas.so.13", "cublasLt.so.13", "cufft.so.12")]
     assert cuda.rpath == ["$ORIGIN/../nvidia/cu13/lib"]
 
 
@@ -119,6 +119,8 @@ def test_toolkit_with_targets_folder(build, tmp_path):
         ("lib/libcudart_static.a", "nvidia-cuda-runtime"),
         ("include/cublas_v2.h", "nvidia-cublas"),
         ("lib/libcublas.so.13", "nvidia-cublas"),
+        ("include/cublasLt.h", "nvidia-cublas"),
+        ("lib/libcublasLt.so.13", "nvidia-cublas"),
         ("include/cufft.h", "nvidia-cufft"),
         ("lib/libcufft.so.12", "nvidia-cufft"),
     ],

@@ -1,5 +1,8 @@
 // Max and average pooling. A unit of work is one plane (image, channel). Windows are walked tap by tap over a row of
-// outputs, which vectorises for every window. Bounded by memory traffic. Called by bind_cpu.cpp.
+// outputs, which vectorises for every window. Bounded by memory traffic. Called by bind_cpu.cpp. In channels_last order
+// see pool_channels_last.cpp.
+#include "pool.h"
+
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -78,13 +81,7 @@ INLINE void with_stride(int stride, F&& f) {
     f(stride);
 }
 
-// Explicit vectors, because GCC 12 does not vectorise selects by a combination of conditions.
-template <class A, int count>
-struct Vector {
-    typedef A type __attribute__((vector_size(count * sizeof(A))));
-};
-
-// The maxima of `count` windows from output q of row p on, and their indices. A NaN wins and stays.
+// The maxima of `count` windows from output q of row p on, and their indices.
 template <int count, class T, class Stride>
 INLINE void max_windows(const Windows& windows, int p, int q, Stride stride, const T* x, T* y, int32_t* index) {
     using Values = typename Vector<Acc<T>, count>::type;
@@ -100,10 +97,7 @@ INLINE void max_windows(const Windows& windows, int p, int q, Stride stride, con
             value[i] = x[first + i * stride];
             here[i] = static_cast<int32_t>(first) + i * stride;
         }
-        const auto larger = ((value > best) | (value != value)) & (best == best);
-        const Indices take = __builtin_convertvector(larger, Indices) | (where < 0);
-        best = __builtin_convertvector(take, decltype(larger)) ? value : best;
-        where = take ? here : where;
+        take_larger(value, here, best, where);
     });
     for (int i = 0; i < count; ++i) y[q + i] = static_cast<T>(best[i]), index[q + i] = where[i];
 }
@@ -196,16 +190,21 @@ void fill_planes(const Windows& windows, int64_t scratch, T* dx, const Add& add)
     });
 }
 
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
 }  // namespace
 
 void max_pool2d_fwd(const ConvShape& s, DType dtype, Address x, Address y, Address index) {
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows("max_pool2d_fwd", s);
+        if (s.channels_last) return pool_channels_last::max_fwd(s, at<const T>(x), at<T>(y), at<int32_t>(index));
         parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
-            max_plane(windows, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
-                      reinterpret_cast<T*>(y) + plane * windows.out_size(),
-                      reinterpret_cast<int32_t*>(index) + plane * windows.out_size());
+            max_plane(windows, at<const T>(x) + plane * windows.in_size(), at<T>(y) + plane * windows.out_size(),
+                      at<int32_t>(index) + plane * windows.out_size());
         });
     });
 }
@@ -214,10 +213,12 @@ void max_pool2d_bwd(const ConvShape& s, DType dtype, Address dy, Address index, 
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows("max_pool2d_bwd", s);
+        if (s.channels_last)
+            return pool_channels_last::max_bwd(s, at<const T>(dy), at<const int32_t>(index), at<T>(dx));
         const int64_t in = windows.in_size(), out = windows.out_size();
-        fill_planes(windows, 0, reinterpret_cast<T*>(dx), [&](int64_t plane, Acc<T>*, Acc<T>* sums) {
-            const T* grad = reinterpret_cast<const T*>(dy) + plane * out;
-            const int32_t* where = reinterpret_cast<const int32_t*>(index) + plane * out;
+        fill_planes(windows, 0, at<T>(dx), [&](int64_t plane, Acc<T>*, Acc<T>* sums) {
+            const T* grad = at<const T>(dy) + plane * out;
+            const int32_t* where = at<const int32_t>(index) + plane * out;
             for (int64_t i = 0; i < out; ++i)
                 if (where[i] >= 0 && where[i] < in) sums[where[i]] += static_cast<Acc<T>>(grad[i]);
         });
@@ -228,9 +229,10 @@ void avg_pool2d_fwd(const ConvShape& s, DType dtype, bool count_include_pad, Add
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows("avg_pool2d_fwd", s);
+        if (s.channels_last) return pool_channels_last::avg_fwd(s, count_include_pad, at<const T>(x), at<T>(y));
         parallel_for(windows.planes(), windows.threads, [&](int64_t plane, int) {
-            avg_plane(windows, count_include_pad, reinterpret_cast<const T*>(x) + plane * windows.in_size(),
-                      reinterpret_cast<T*>(y) + plane * windows.out_size());
+            avg_plane(windows, count_include_pad, at<const T>(x) + plane * windows.in_size(),
+                      at<T>(y) + plane * windows.out_size());
         });
     });
 }
@@ -239,10 +241,9 @@ void avg_pool2d_bwd(const ConvShape& s, DType dtype, bool count_include_pad, Add
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         const Windows windows("avg_pool2d_bwd", s);
-        fill_planes(windows, 2 * int64_t(s.Q), reinterpret_cast<T*>(dx),
-                    [&](int64_t plane, Acc<T>* row, Acc<T>* dx_plane) {
-                        avg_plane_bwd(windows, count_include_pad,
-                                      reinterpret_cast<const T*>(dy) + plane * windows.out_size(), row, dx_plane);
-                    });
+        if (s.channels_last) return pool_channels_last::avg_bwd(s, count_include_pad, at<const T>(dy), at<T>(dx));
+        fill_planes(windows, 2 * int64_t(s.Q), at<T>(dx), [&](int64_t plane, Acc<T>* row, Acc<T>* dx_plane) {
+            avg_plane_bwd(windows, count_include_pad, at<const T>(dy) + plane * windows.out_size(), row, dx_plane);
+        });
     });
 }

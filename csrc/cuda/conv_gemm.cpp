@@ -32,10 +32,9 @@ const ConvShape& pointwise(const ConvShape& s) {
 }
 
 // out = a b of channels_last images: so many rows and columns a group, depth products each.
-void multiply_pixels(const ConvShape& s, DType dtype, int64_t rows, int64_t columns, int64_t depth, const Operand& a,
-                     const Operand& b, const Operand& out, const char* op, cudaStream_t stream) {
-    const DType stored = dtype == DType::tf32 ? DType::float32 : dtype;
-    multiply({dtype, stored, rows, columns, depth, a, b, out, 1, s.groups}, stream, op, s.text());
+Gemm of_pixels(const ConvShape& s, DType dtype, int64_t rows, int64_t columns, int64_t depth, const Operand& a,
+               const Operand& b, const Operand& out) {
+    return {dtype, dtype == DType::tf32 ? DType::float32 : dtype, rows, columns, depth, a, b, out, 1, s.groups};
 }
 
 int64_t pixels_of(const ConvShape& s) { return int64_t(s.N) * s.H * s.W; }
@@ -58,18 +57,20 @@ int64_t most_parts(const ConvShape& s) {
 void conv_gemm_fwd(const ConvShape& s, DType dtype, const void* x, const void* w, const void* bias, bool relu, void* y,
                    void*, int64_t, cudaStream_t stream) {
     if (!pointwise(s).channels_last) return conv_im2col_fwd(s, dtype, x, w, bias, relu, y, nullptr, 0, stream);
-    multiply_pixels(s, dtype, pixels_of(s), s.Kg(), s.Cg(), {x, s.C, false, 0, s.Cg()},
-                    {w, s.Cg(), true, 0, int64_t(s.Kg()) * s.Cg()}, {y, s.K, false, 0, s.Kg()}, "conv_gemm_fwd",
-                    stream);
-    if (bias || relu) add_bias(dtype, pixels_of(s), s.K, 1, bias, relu, y, stream);
+    const Gemm product = of_pixels(s, dtype, pixels_of(s), s.Kg(), s.Cg(), {x, s.C, false, 0, s.Cg()},
+                                   {w, s.Cg(), true, 0, int64_t(s.Kg()) * s.Cg()}, {y, s.K, false, 0, s.Kg()});
+    const bool ends = bias || relu;
+    if (ends && multiply_with_ends(product, bias, relu, stream, "conv_gemm_fwd", s.text())) return;
+    multiply(product, stream, "conv_gemm_fwd", s.text());
+    if (ends) add_bias(dtype, pixels_of(s), s.K, 1, bias, relu, y, stream);
 }
 
 void conv_gemm_dgrad(const ConvShape& s, DType dtype, const void* dy, const void* w, void* dx, void*, int64_t,
                      cudaStream_t stream) {
     if (!pointwise(s).channels_last) return conv_im2col_dgrad(s, dtype, dy, w, dx, nullptr, 0, stream);
-    multiply_pixels(s, dtype, pixels_of(s), s.Cg(), s.Kg(), {dy, s.K, false, 0, s.Kg()},
-                    {w, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()}, {dx, s.C, false, 0, s.Cg()}, "conv_gemm_dgrad",
-                    stream);
+    multiply(of_pixels(s, dtype, pixels_of(s), s.Cg(), s.Kg(), {dy, s.K, false, 0, s.Kg()},
+                       {w, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()}, {dx, s.C, false, 0, s.Cg()}),
+             stream, "conv_gemm_dgrad", s.text());
 }
 
 void conv_gemm_wgrad(const ConvShape& s, DType dtype, const void* x, const void* dy, void* dw, void* workspace,
@@ -80,9 +81,9 @@ void conv_gemm_wgrad(const ConvShape& s, DType dtype, const void* x, const void*
                                     " bytes, but has " + std::to_string(workspace_bytes) + " (" + s.text() + ")");
     if (s.N == 0) return fill_zeros(s, dtype, dw, stream);
     if (s.channels_last)
-        return multiply_pixels(s, dtype, s.Kg(), s.Cg(), pixels_of(s), {dy, s.K, true, 0, s.Kg()},
-                               {x, s.C, false, 0, s.Cg()}, {dw, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()},
-                               "conv_gemm_wgrad", stream);
+        return multiply(of_pixels(s, dtype, s.Kg(), s.Cg(), pixels_of(s), {dy, s.K, true, 0, s.Kg()},
+                                  {x, s.C, false, 0, s.Cg()}, {dw, s.Cg(), false, 0, int64_t(s.Kg()) * s.Cg()}),
+                        stream, "conv_gemm_wgrad", s.text());
     // One image, or no room for parts: dw itself takes the product.
     const int64_t fit = best ? std::min(workspace_bytes, best) / part_bytes(s) : 0, parts = std::max<int64_t>(fit, 1);
     const DType stored = dtype == DType::tf32 ? DType::float32 : dtype;

@@ -31,13 +31,26 @@ bool pointwise(const ConvShape& s) {
 
 DType stored(DType dtype) { return dtype == DType::tf32 ? DType::float32 : dtype; }
 
+// Elements from row to row of the columns of so many positions: a multiple of 16 bytes, for im2col and for cuBLAS.
+int64_t row_stride(int64_t positions, DType dtype) {
+    const int64_t wide = 16 / size_of(dtype);
+    return positions < wide ? positions : (positions + wide - 1) / wide * wide;
+}
+
+// The positions for which rows of so many elements have room.
+int64_t positions_in(int64_t elements, DType dtype) {
+    const int64_t wide = 16 / size_of(dtype);
+    return elements < wide ? elements : elements / wide * wide;
+}
+
 // wgrad, n images at once: their columns side by side, and behind them dy with its images side by side, too.
 int64_t wgrad_columns_bytes(const ConvShape& s, DType dtype, int64_t images) {
-    return aligned(images * pixels(s) * column_rows(s) * size_of(dtype));
+    return aligned(row_stride(images * pixels(s), dtype) * column_rows(s) * size_of(dtype));
 }
 int64_t wgrad_bytes(const ConvShape& s, DType dtype, int64_t images) {
-    if (images == 1) return pointwise(s) ? 0 : pixels(s) * column_rows(s) * size_of(dtype);  // dy as it is
-    return wgrad_columns_bytes(s, dtype, images) + images * pixels(s) * s.K * size_of(dtype);
+    const int64_t row = row_stride(images * pixels(s), dtype) * size_of(dtype);
+    if (images == 1) return pointwise(s) ? 0 : row * column_rows(s);  // dy as it is
+    return wgrad_columns_bytes(s, dtype, images) + row * s.K;
 }
 
 // wgrad in several chunks adds 16-bit results up in float32, at the start of the workspace.
@@ -113,7 +126,7 @@ std::pair<int64_t, int64_t> conv_im2col_workspace(const ConvShape& s, DType dtyp
     if (direction == "fwd") {
         if (!pointwise(s)) {
             least = column_rows(s) * size_of(dtype);  // one output position
-            best = s.N * pixels(s) * least;
+            best = s.N * row_stride(pixels(s), dtype) * least;
         }
     } else if (direction == "dgrad") {
         if (!pointwise(s)) {
@@ -134,19 +147,19 @@ void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void*
     require("conv_im2col_fwd", s, dtype, "fwd", workspace_bytes);
     if (s.N == 0) return;
     const int64_t image = int64_t(s.C) * s.H * s.W, out_image = s.K * pixels(s), group_rows = s.Cg() * taps(s);
-    const int64_t positions_that_fit =
-        pointwise(s) ? s.N * pixels(s) : workspace_bytes / (column_rows(s) * size_of(dtype));
-    const int chunk = int(std::clamp<int64_t>(positions_that_fit / pixels(s), 1, s.N));
-    const int64_t band = std::min(positions_that_fit, pixels(s));
+    const int64_t room = workspace_bytes / (column_rows(s) * size_of(dtype)), whole = row_stride(pixels(s), dtype);
+    const int chunk = pointwise(s) ? s.N : int(std::clamp<int64_t>(room / whole, 1, s.N));
+    const int64_t band = pointwise(s) || room >= whole ? pixels(s) : positions_in(room, dtype);
     for (int n = 0; n < s.N; n += chunk) {
         const int images = std::min(chunk, s.N - n);
         const void* source = advance(x, n * image, dtype);
         for (int64_t first = 0; first < pixels(s); first += band) {
             const int64_t positions = std::min(band, pixels(s) - first);
+            const int64_t row = pointwise(s) ? pixels(s) : row_stride(positions, dtype);
             const void* columns = source;
             if (!pointwise(s)) {
-                im2col(s, dtype, {images, 0, s.C, first, positions, column_rows(s) * positions, positions}, source,
-                       workspace, stream);
+                im2col(s, dtype, {images, 0, s.C, first, positions, column_rows(s) * row, row}, source, workspace,
+                       stream);
                 columns = workspace;
             }
             void* out = advance(y, n * out_image + first, dtype);
@@ -156,7 +169,7 @@ void conv_im2col_fwd(const ConvShape& s, DType dtype, const void* x, const void*
                       positions,
                       group_rows,
                       {w, group_rows, false, 0, s.Kg() * group_rows},
-                      {columns, positions, false, column_rows(s) * positions, group_rows * positions},
+                      {columns, row, false, column_rows(s) * row, group_rows * row},
                       {out, pixels(s), false, out_image, s.Kg() * pixels(s)},
                       images,
                       s.groups},
@@ -242,7 +255,8 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
     void* const columns = static_cast<char*>(workspace) + sum_bytes;
     const int64_t room = workspace_bytes - sum_bytes;
     const int chunk = std::max(1, largest_within(room, s.N, bytes));
-    const int64_t band = room >= bytes(1) ? pixels(s) : room / (column_rows(s) * size_of(dtype));
+    const int64_t elements = room / (column_rows(s) * size_of(dtype));
+    const int64_t band = room >= bytes(1) ? pixels(s) : positions_in(elements, dtype);
 
     bool accumulate = false;
     for (int n = 0; n < s.N; n += chunk) {
@@ -250,22 +264,23 @@ void conv_im2col_wgrad(const ConvShape& s, DType dtype, const void* x, const voi
         const void* source = advance(x, n * image, dtype);
         const void* gradient = advance(dy, n * dy_image, dtype);
         if (images > 1) {
-            const int64_t length = images * pixels(s);
+            const int64_t length = images * pixels(s), row = row_stride(length, dtype);
             void* reordered = static_cast<char*>(columns) + wgrad_columns_bytes(s, dtype, images);
-            im2col(s, dtype, {images, 0, s.C, 0, pixels(s), pixels(s), length}, source, columns, stream);
+            im2col(s, dtype, {images, 0, s.C, 0, pixels(s), pixels(s), row}, source, columns, stream);
             // dy (n, K, PQ) to (K, n, PQ): the columns of a 1x1 filter over dy.
             const ConvShape as_image{images, s.K, s.P, s.Q, s.K, 1, 1, s.P, s.Q, 0, 0, 1, 1, 1, 1, 1, 0};
-            im2col(as_image, dtype, {images, 0, s.K, 0, pixels(s), pixels(s), length}, gradient, reordered, stream);
-            multiply(wgrad_product(s, dtype, reordered, length, columns, length, length, out, out_dtype, accumulate),
-                     stream, op, s.text());
+            im2col(as_image, dtype, {images, 0, s.K, 0, pixels(s), pixels(s), row}, gradient, reordered, stream);
+            multiply(wgrad_product(s, dtype, reordered, row, columns, row, length, out, out_dtype, accumulate), stream,
+                     op, s.text());
             accumulate = true;
             continue;
         }
         for (int64_t first = 0; first < pixels(s); first += band) {
             const int64_t positions = std::min(band, pixels(s) - first);
-            if (!pointwise(s)) im2col(s, dtype, {1, 0, s.C, first, positions, 0, positions}, source, columns, stream);
+            const int64_t row = pointwise(s) ? positions : row_stride(positions, dtype);
+            if (!pointwise(s)) im2col(s, dtype, {1, 0, s.C, first, positions, 0, row}, source, columns, stream);
             multiply(wgrad_product(s, dtype, advance(gradient, first, dtype), pixels(s),
-                                   pointwise(s) ? source : columns, positions, positions, out, out_dtype, accumulate),
+                                   pointwise(s) ? source : columns, row, positions, out, out_dtype, accumulate),
                      stream, op, s.text());
             accumulate = true;
         }

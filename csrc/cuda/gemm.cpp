@@ -1,13 +1,9 @@
 #include "gemm.h"
 
-#include <cublas_v2.h>
-
 #include <stdexcept>
 
 #include "functions.h"
 #include "handles.h"
-
-namespace {
 
 cudaDataType type_of(DType dtype) {
     switch (dtype) {
@@ -24,6 +20,12 @@ cudaDataType type_of(DType dtype) {
     throw std::invalid_argument("dtype: a GPU takes float32, tf32, float16 or bfloat16, but came float64");
 }
 
+cublasComputeType_t compute_of(DType dtype) {
+    return dtype == DType::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+}
+
+namespace {
+
 void check_cublas(cublasStatus_t status, const char* op, const std::string& shape) {
     if (status == CUBLAS_STATUS_SUCCESS) return;
     throw std::runtime_error(std::string(op) + ": cuBLAS should multiply, but says " + cublasGetStatusString(status) +
@@ -37,7 +39,6 @@ void multiply(const Gemm& g, cudaStream_t stream, const char* op, const std::str
     cublasHandle_t handle = cublas_handle(stream);
     // Without this flag cuBLAS may add the partial sums of a 16-bit product in 16 bits.
     check_cublas(cublasSetMathMode(handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION), op, shape);
-    const auto compute = g.dtype == DType::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     const float one = 1, keep = g.accumulate ? 1 : 0;
 
     // One call per image with the groups as its batch, or the other way round: whichever makes fewer calls.
@@ -48,13 +49,14 @@ void multiply(const Gemm& g, cudaStream_t stream, const char* op, const std::str
     const auto operation = [](const Operand& x) { return x.transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     for (int64_t i = 0; i < calls; ++i) {
         // cuBLAS is column-major: it sees the transposes, and out^T = op(b)^T op(a)^T.
-        check_cublas(cublasGemmStridedBatchedEx_64(
-                         handle, operation(g.b), operation(g.a), g.N, g.M, g.K, &one,
-                         advance(g.b.data, i * step(g.b), g.dtype), type_of(g.dtype), g.b.row_stride, stride(g.b),
-                         advance(g.a.data, i * step(g.a), g.dtype), type_of(g.dtype), g.a.row_stride, stride(g.a),
-                         &keep, const_cast<void*>(advance(g.out.data, i * step(g.out), g.out_dtype)),
-                         type_of(g.out_dtype), g.out.row_stride, stride(g.out), batch, compute, CUBLAS_GEMM_DEFAULT),
-                     op, shape);
+        check_cublas(
+            cublasGemmStridedBatchedEx_64(
+                handle, operation(g.b), operation(g.a), g.N, g.M, g.K, &one, advance(g.b.data, i * step(g.b), g.dtype),
+                type_of(g.dtype), g.b.row_stride, stride(g.b), advance(g.a.data, i * step(g.a), g.dtype),
+                type_of(g.dtype), g.a.row_stride, stride(g.a), &keep,
+                const_cast<void*>(advance(g.out.data, i * step(g.out), g.out_dtype)), type_of(g.out_dtype),
+                g.out.row_stride, stride(g.out), batch, compute_of(g.dtype), CUBLAS_GEMM_DEFAULT),
+            op, shape);
     }
 }
 

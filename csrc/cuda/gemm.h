@@ -1,5 +1,6 @@
 // Row-major matrix products by cuBLAS, batched twice over: over images and over groups.
 #pragma once
+#include <cublas_v2.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -26,6 +27,15 @@ struct Gemm {
 
 // The products of all images and groups, each with float32 sums. `op` and `shape` go into the message of an error.
 void multiply(const Gemm& gemm, cudaStream_t stream, const char* op, const std::string& shape);
+
+// out = a b + bias (N,), then ReLU where relu; bias may be null. Of one image and one group only. False, and nothing
+// was done, where cuBLASLt has no kernel for this.
+bool multiply_with_ends(const Gemm& gemm, const void* bias, bool relu, cudaStream_t stream, const char* op,
+                        const std::string& shape);
+
+// What cuBLAS calls the dtype, and the arithmetic on it.
+cudaDataType type_of(DType dtype);
+cublasComputeType_t compute_of(DType dtype);
 
 // The address `elements` further on.
 inline const void* advance(const void* data, int64_t elements, DType dtype) {

@@ -6,26 +6,32 @@ floating-point operations of the direct algorithm and the bytes of the operands.
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from gpucnn import config, native
+from gpucnn import config, layout, native
 from gpucnn.conv import ALGOS, DIRECTIONS, law, run
 from gpucnn.conv.choose import candidates, pick
 from gpucnn.conv.reference import convolve
+from gpucnn.conv.run import IMAGES
 from gpucnn.device import parse, synchronize, to_device
 from gpucnn.dtype import FLOATS
 
 from .layers import LAYERS, NETWORKS, layers_of, shape_from
 from .session import DTYPES, Session, arguments, torch_or_refuse
+from .tables import better_auto, better_torch
 from .timing import LONGEST, interleaved, statistics
 
 LARGEST_CHECK = 2e8  # flops that the float64 oracle does in a second; of a larger convolution a part is checked
 
 
 def names(kind, direction, shape, dtype, wanted):
-    """Of the wanted algorithms those that can do this; of all (None) but direct, which is the meaning, no contender."""
-    able = [c.name for c in candidates(kind, direction, shape, dtype) if not c.excluded]
+    """Of the wanted algorithms those that can do this; of all (None) but direct, which is the meaning, no contender.
+
+    In channels_last order those that need no copies: the others are the same with them.
+    """
+    able = [c.name for c in candidates(kind, direction, shape, dtype) if not c.excluded and not c.copies]
     if wanted is None:
         return ["auto", *(name for name in able if name != "direct" or able == ["direct"])]
     return [name for name in wanted if name == "auto" or name in able]
@@ -39,8 +45,8 @@ def torchs(direction, shape, a, b, device):
         torch.set_num_threads(native.cpu().num_threads())
     settings = ([*shape.stride], [*shape.pad], [*shape.dilation], False, [0, 0], shape.groups)
     found, backward = {}, torch.ops.aten.convolution_backward
-    for layout in ("contiguous_format", "channels_last"):
-        memory_format = getattr(torch, layout)
+    for order in ("contiguous_format", "channels_last"):
+        memory_format = getattr(torch, order)
 
         def there(array, memory_format=memory_format):
             # bfloat16 arrays of ml_dtypes are unknown to PyTorch; every bfloat16 is a float32.
@@ -54,7 +60,7 @@ def torchs(direction, shape, a, b, device):
             "dgrad": lambda p=p, q=q, x=x: backward(p, x, q, None, *settings, [True, False, False])[0],
             "wgrad": lambda p=p, q=q, w=w: backward(q, p, w, None, *settings, [False, True, False])[1],
         }
-        found["torch nchw" if layout == "contiguous_format" else "torch channels_last"] = calls[direction]
+        found["torch nchw" if order == "contiguous_format" else "torch channels_last"] = calls[direction]
     return found
 
 
@@ -102,10 +108,12 @@ class Check:
     def __call__(self, name, out):
         """Raise LawBroken where ``out``, by an algorithm or PyTorch ("torch ..."), is wrong."""
         dtype = out.dtype.name
+        name, _, layout = name.partition(" ")
         if name == "auto":
-            name = pick(self.kind, self.direction, self.shape, dtype).name
+            shape = replace(self.shape, channels_last=layout == "channels_last")
+            name = pick(self.kind, self.direction, shape, dtype).name
         # PyTorch does not say which algorithm it takes: its bound is that of the least accurate one here.
-        row = ALGOS["cpu", self.direction]["winograd4"] if name.startswith("torch") else None
+        row = ALGOS["cpu", self.direction]["winograd4"] if name == "torch" else None
         row = row or ALGOS[self.kind, self.direction][name]
         magnitude = self.magnitude.max(axis=(2, 3), keepdims=True) if row.bound == "plane" else self.magnitude
         law.check(out[self.of_out], self.ref, magnitude, self.shape.terms(self.direction), row.error)
@@ -124,15 +132,21 @@ def measure(session, direction, shape, dtype, options, said, wanted, seconds):
     options    has ``device`` and ``compare`` ("torch" or None)
     said       of a result that is refused
     wanted     algorithms, or None: all
+
+    On a GPU those that need no copies for it are timed in channels_last order, too.
     """
     kind, _ = parse(device := options.device)
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s, np.float32).astype(FLOATS[dtype]) for s in shape.operands(direction)[:2])
-    arrays = [to_device(array, device) for array in (a, b)]
-    calls = {
-        name: lambda name=name: run(direction, shape, *arrays, algorithm=name)
-        for name in names(kind, direction, shape, dtype, wanted)
-    }
+    calls = {}
+    for last in (False, True) if kind == "cuda" else (False,):
+        form = replace(shape, channels_last=last)
+        arrays = [
+            layout.from_memory(to_device(layout.in_memory(array, last and image), device), last and image)
+            for array, image in zip((a, b), IMAGES[direction][:2], strict=True)
+        ]
+        for name in names(kind, direction, form, dtype, wanted):
+            calls[f"{name} channels_last" if last else name] = partial(run, direction, form, *arrays, algorithm=name)
     if calls and options.compare:
         calls |= torchs(direction, shape, a, b, device)
     check, slow = Check(kind, direction, shape, a, b), {}
@@ -217,8 +231,9 @@ def main(argv):
                         continue
                     medians = found["median_ms"]
                     times = "  ".join(f"{who} {ms:.3g}" for who, ms in medians.items())
-                    theirs = min((ms for who, ms in medians.items() if who.startswith("torch")), default=None)
-                    ratio = f"  {theirs / medians['auto']:.2f}x" if theirs and "auto" in medians else ""
+                    theirs = better_torch(medians)
+                    ours = better_auto(medians)
+                    ratio = f"  {theirs / ours:.2f}x" if theirs and ours else ""
                     session.result(
                         f"{said}  {times}{ratio}",
                         layers=which,

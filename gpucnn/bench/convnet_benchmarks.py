@@ -9,7 +9,7 @@ from gpucnn.conv import DIRECTIONS, ConvShape
 from . import conv
 from .history import network_table, networks, parsed, parser_of, records
 from .session import Session
-from .tables import better_torch, markdown, number
+from .tables import better_auto, better_torch, markdown, number
 
 # Their name, ours, the batch there, and with --quick.
 NETWORKS = [
@@ -67,7 +67,7 @@ def layer_table(direction, rows):
             times = {}
             for r in rows:
                 medians = r["median_ms"]
-                ms = medians.get("auto") if who == "gpucnn" else better_torch(medians)
+                ms = better_auto(medians) if who == "gpucnn" else better_torch(medians)
                 if r["dtype"] == dtype and r["direction"] in parts and ms:
                     times.setdefault(r["layer"], []).append(ms * BATCH / r["shape"][0])
             sums = [sum(times[name]) if len(times.get(name, ())) == len(parts) else None for name in LAYERS]

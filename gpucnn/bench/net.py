@@ -16,6 +16,7 @@ import gpucnn
 from gpucnn import nn
 from gpucnn.device import memory_in_use, parse, synchronize, to_device
 from gpucnn.dtype import FLOATS
+from gpucnn.layout import LAYOUTS
 from gpucnn.models import INPUTS, MODELS
 from gpucnn.summary import summarize
 
@@ -39,14 +40,17 @@ class Wrong(Exception):
 
 
 class Step:
-    """A training step of a network on one batch of random images, in its three phases: SGD with momentum."""
+    """A training step of a network on one batch of random images, in its three phases: SGD with momentum.
 
-    def __init__(self, name, batch, dtype, device):
+    The images lie on the device in the given order.
+    """
+
+    def __init__(self, name, batch, dtype, device, layout="channels_first"):
         gpucnn.manual_seed(0)
         rng = np.random.default_rng(0)
         self.model = MODELS[name]().to(device, dtype)
         images = rng.standard_normal((batch, *INPUTS[name]), np.float32)
-        self.images = gpucnn.tensor(images.astype(FLOATS[dtype])).to(device)
+        self.images = gpucnn.tensor(images.astype(FLOATS[dtype])).to(device).to(layout)
         self.labels = gpucnn.tensor(rng.integers(0, 10, batch)).to(device)
         self.optimiser = gpucnn.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
         self.criterion = getattr(self.model, "loss", gpucnn.cross_entropy)
@@ -162,12 +166,12 @@ class Peak:
         return None if peak is None or self.before is None else peak - self.before
 
 
-def measure(name, batch, dtype, device, seconds, compare=None):
+def measure(name, batch, dtype, device, seconds, compare=None, layout="channels_first"):
     """The fields of a record; Wrong where the network computes something else, MemoryError where it does not fit."""
     kind, number = parse(device)
     with limited_memory(kind):
         peak = Peak(device)
-        step = Step(name, batch, dtype, device)
+        step = Step(name, batch, dtype, device, layout)
         phases = {f"gpucnn {phase}": getattr(step, phase) for phase in PHASES}
         for call in (*phases.values(), *phases.values()):
             call()
@@ -218,12 +222,14 @@ def known(names):
     return names
 
 
-def one(session, name, batch, dtype, device, seconds, compare=None):
+def one(session, name, batch, dtype, device, seconds, compare=None, layout="channels_first"):
     """Measure, print and keep one network."""
     said = f"{name:18} batch {batch:4} {dtype:8}"
     fixed = {"model": name, "batch": batch, "dtype": dtype, "image": INPUTS[name]}
+    if layout != "channels_first":
+        said, fixed = f"{said} {layout}", fixed | {"layout": layout}
     try:
-        found = measure(name, batch, dtype, device, seconds, compare)
+        found = measure(name, batch, dtype, device, seconds, compare, layout)
     except Wrong as error:
         session.refuse(said, error)
         return
@@ -251,6 +257,7 @@ def main(argv):
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"])
     parser.add_argument("--batch", type=int, nargs="+", help=f"images (default: {BATCH})")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["channels_first"], help="of images in memory")
     parser.add_argument("--compare", choices=["torch"], help="time PyTorch in turn with gpucnn")
     parser.add_argument("--seconds", type=float, help="for each network, at least (default: 2)")
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)} on few images: under a minute")
@@ -262,12 +269,13 @@ def main(argv):
         raise ValueError(f"net: a batch has at least one image, but came {min(options.batch)}")
     seconds = options.seconds or (0.5 if options.quick else 2.0)
     runs = [
-        (name, batch, dtype)
+        (name, batch, dtype, layout)
         for name in names
         for batch in options.batch or [QUICK.get(name, 1) if options.quick else BATCH]
         for dtype in options.dtype
+        for layout in options.layout
     ]
     with Session("net", len(runs), options.out, options.device) as session:
-        for name, batch, dtype in runs:
-            one(session, name, batch, dtype, options.device, seconds, options.compare)
+        for name, batch, dtype, layout in runs:
+            one(session, name, batch, dtype, options.device, seconds, options.compare, layout)
     return session.code

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .results import latest
-from .tables import phases, roof
+from .tables import better_auto, phases, roof
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -23,14 +23,14 @@ def _figure(title, x, y, **scales):
 
 def roofline(records):
     """TFLOPS of each layer by "auto" over its flops a byte; the roof is what products and copies reached here."""
-    layers = [r for r in records if r["bench"] == "conv" and "auto" in r["median_ms"]]
+    layers = [r for r in records if r["bench"] == "conv" and better_auto(r["median_ms"])]
     if not layers:
         return None
     figure, axes = _figure("Convolution layers", "flops a byte of the operands", "TFLOPS", xscale="log", yscale="log")
     for label in dict.fromkeys((r["direction"], r["dtype"]) for r in layers):
         chosen = [r for r in layers if (r["direction"], r["dtype"]) == label]
         x = [r["flops"] / r["bytes"] for r in chosen]
-        axes.scatter(x, [r["flops"] / r["median_ms"]["auto"] / 1e9 for r in chosen], s=16, label=" ".join(label))
+        axes.scatter(x, [r["flops"] / better_auto(r["median_ms"]) / 1e9 for r in chosen], s=16, label=" ".join(label))
     for dtype in dict.fromkeys(r["dtype"] for r in layers):
         flops, rate = roof(records, dtype)
         if flops and rate:
@@ -44,7 +44,7 @@ def algorithm_map(records):
     """Which algorithm is the fastest, over filter size and channels, forward."""
     found = {}
     for r in records:
-        times = {w: ms for w, ms in r.get("median_ms", {}).items() if w != "auto" and not w.startswith("torch")}
+        times = {w: ms for w, ms in r.get("median_ms", {}).items() if w.split()[0] not in ("auto", "torch")}
         if r["bench"] == "conv" and r["direction"] == "fwd" and len(times) > 1:
             found.setdefault(min(times, key=times.get), []).append((r["shape"][5] * r["shape"][6], r["shape"][1]))
     if not found:

@@ -4,7 +4,10 @@ import json
 import math
 
 # Fields that say what was measured; the others say how it went, where and when.
-IDENTITY = ("bench", "layers", "layer", "shape", "model", "image", "batch", "size", "bytes", "direction", "dtype")
+IDENTITY = (
+    *("bench", "layers", "layer", "shape", "model", "image", "batch", "size", "bytes", "direction", "dtype"),
+    "layout",  # of a network; channels_first where there is none
+)
 
 
 def read(paths):
@@ -66,5 +69,5 @@ def title(record):
     if "batch" in record:
         named.append(f"batch {record['batch']}")
     return " ".join(
-        str(part) for part in (record["bench"], *named, record.get("direction"), record.get("dtype")) if part
+        str(part) for part in (record["bench"], *named, *map(record.get, ("direction", "dtype", "layout"))) if part
     )

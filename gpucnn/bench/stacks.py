@@ -10,7 +10,7 @@ from gpucnn.conv import ConvShape
 from . import conv
 from .history import parsed, parser_of
 from .session import Session
-from .tables import better_torch, markdown, number
+from .tables import better_auto, better_torch, markdown, number
 
 BATCH, CHANNELS, SIDE = 8, 128, 28
 # What sees as far, as (input channels, filters, height, width of a filter), channels in units of C / 2.
@@ -65,11 +65,11 @@ def _one(session, field, name, layers, sizes, dtype, options, seconds):
     chain, medians = shapes(layers, *sizes), {}
     for shape in dict.fromkeys(chain):
         found = conv.measure(session, "fwd", shape, dtype, options, f"{name} {dtype}", ["auto"], seconds)
-        if found is None or "auto" not in found["median_ms"]:
+        if found is None or not better_auto(found["median_ms"]):
             session.total -= 1
             return
         ms, count = found["median_ms"], chain.count(shape)
-        for who, time in (("gpucnn", ms["auto"]), ("torch", better_torch(ms))):
+        for who, time in (("gpucnn", better_auto(ms)), ("torch", better_torch(ms))):
             if time:
                 medians[who] = medians.get(who, 0) + count * time
     times = "  ".join(f"{who} {ms:.3g} ms" for who, ms in medians.items())

@@ -14,6 +14,11 @@ def better_torch(medians):
     return min((ms for who, ms in medians.items() if who.startswith("torch")), default=None)
 
 
+def better_auto(medians):
+    """The time of auto in its better memory layout, or None."""
+    return min((ms for who, ms in medians.items() if who.split()[0] == "auto"), default=None)
+
+
 def number(value, form=".3g"):
     """A figure, or nothing where there is none."""
     return "" if value is None else f"{value:{form}}"
@@ -53,10 +58,10 @@ def conv_rows(records):
     for r in of(records, "conv"):
         N, C, H, W, K, R, S, *_ = r["shape"]
         ours = {who: ms for who, ms in r["median_ms"].items() if not who.startswith("torch")}
-        single = {who: ms for who, ms in ours.items() if who != "auto"} or ours
+        single = {who: ms for who, ms in ours.items() if who.split()[0] != "auto"} or ours
         if not single:
             continue
-        best, theirs, auto = min(single, key=single.get), better_torch(r["median_ms"]), ours.get("auto")
+        best, theirs, auto = min(single, key=single.get), better_torch(r["median_ms"]), better_auto(r["median_ms"])
         measured = auto or single[best]
         share = percent_of_roof(r["flops"], r["bytes"], measured, roof(records, r["dtype"]))
         rows.append(
@@ -93,7 +98,7 @@ def net_rows(records):
     ]
     rows = []
     for r in of(records, "net"):
-        who = [r["model"], r["batch"], r["dtype"]]
+        who = [" ".join(filter(None, (r["model"], r.get("layout")))), r["batch"], r["dtype"]]
         if r.get("out_of_memory"):
             rows.append([*who, "out of memory", *[""] * 7])
         elif ours := phases(r, "gpucnn"):

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from .. import __version__, config
 from ..dtype import FLOATS
+from ..layout import LAYOUTS
 from ..models import MODELS
 from ..training.reader import names
 
@@ -103,6 +104,9 @@ def parser():
     recipe.add_argument("--dtype", choices=FLOATS, help="of weights and data")
     recipe.add_argument(
         "--amp", choices=("float16", "bfloat16"), help="mixed precision: products in this dtype, weights in float32"
+    )
+    recipe.add_argument(
+        "--layout", choices=LAYOUTS, help="order of images in memory; 16-bit tensor cores read the last"
     )
     folder = train.add_mutually_exclusive_group()
     folder.add_argument("--out", help="run folder (default: the next free runs/MODEL-N)")

@@ -13,7 +13,7 @@ from .run_folder import CHECKPOINT, append_row, draw_curves, event_writer, new_f
 
 # On --resume; anything else would be another run.
 MAY_CHANGE = ("data", "test", "device", "epochs", "workers", "tensorboard")
-OF_RECIPE = ("model", "epochs", "batch", "lr", "dtype", "amp")  # what options change in it
+OF_RECIPE = ("model", "epochs", "batch", "lr", "dtype", "amp", "layout")  # what options change in it
 SAVE_EVERY = 600  # seconds between checkpoints in the middle of a long epoch
 
 
@@ -62,7 +62,8 @@ def _fit(run, folder, writer):
     images, tested = len(training.loader.data), len(training.test.data)
     device, saved = run.options["device"], _Saved(run, folder / CHECKPOINT)
     print(
-        f"{recipe.model} on {device} in {recipe.dtype}{f' with products in {recipe.amp}' if recipe.amp else ''}, "
+        f"{recipe.model} on {device} in {recipe.dtype}{f' with products in {recipe.amp}' if recipe.amp else ''}"
+        f"{f' in {recipe.layout} order' if recipe.layout != 'channels_first' else ''}, "
         f"{images} training and {tested} test images, {len(run.classes)} classes, run folder {folder}",
         flush=True,
     )

@@ -145,6 +145,8 @@ def _rows(device, direction):
                     an infinite operand gives NaN
     implicit_hopper    the same for 16 bits on GPUs of compute capability 9.0, whose copy engine gathers the tiles
     winograd4_split  winograd4 with the products of implicit_split
+    winograd2_fused  winograd2 in one kernel, whose planes never reach memory: for few channels, which make few products
+                     of them (Yan, Wang & Chu 2020); not for wgrad
     """
     rows = {
         "direct": _row(device, direction, "direct", _any, error=2.0),
@@ -165,6 +167,9 @@ def _rows(device, direction):
             ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
         ):
             rows[name] = _row(device, direction, name, takes, error, bound, transforms)
+        if transforms:
+            name = "winograd2_fused"
+            rows[name] = _row(device, direction, name, _winograd(direction), errors[0], "plane", transforms)
         rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, channels_last=True)
     return rows
 

@@ -94,8 +94,8 @@ def rule(kind, direction, shape, dtype, rows):
     below 8 channels (wgrad: 64) the transforms cost about what they save, and few tiles do not repay transforming the
     filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores outdo in 16 bits (by
     the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm
-    is that GEMM on the images themselves; direct needs no memory at all. In channels_last order implicit_hopper is before
-    im2col, by its model and not measured: it multiplies 16-bit images as they are, of which im2col makes copies.
+    is that GEMM on the images themselves; direct needs no memory at all. In channels_last order implicit_hopper comes
+    before im2col, by its model and not measured: it reads 16-bit images as they are, of which im2col makes copies.
     """
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     best = ["fft"] if _fft_pays(direction, shape) and not widened else []

@@ -5,6 +5,7 @@ import numpy as np
 from .. import autograd, config
 from ..device import to_device
 from ..dtype import accumulate, as_dtype, is_float
+from ..layout import LAYOUTS
 from ..tensor import Tensor, as_tensor
 
 
@@ -45,11 +46,14 @@ class Module:
     """
 
     training = True
+    layout = None  # the order in memory that images are brought to, where ``to`` was told one
 
     def forward(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__}: a Module defines forward, but this one does not")
 
     def __call__(self, *inputs, **options):
+        if self.layout:
+            inputs = [x.to(self.layout) if isinstance(x, Tensor) and x.ndim == 4 else x for x in inputs]
         if config.get("debug") < 3:
             return self.forward(*inputs, **options)
         token = autograd.running.set((self, self._path()))
@@ -135,9 +139,15 @@ class Module:
     def to(self, target, dtype=None):
         """Move to a device ("cuda"), change the dtype of the parameters ("bfloat16"), or both; returns self.
 
+        Or ask for an order in memory ("channels_last", "channels_first"; ``gpucnn.to_layout``): images that this Module
+        is called with are brought to it, once, and what is inside keeps it. Parameters have one order.
+
         The Parameter objects stay the same, so an optimiser made before keeps working. Buffers take the dtype in
         which sums are kept (float32 for the half types): running statistics lose no bits. Gradients are forgotten.
         """
+        if dtype is None and isinstance(target, str) and target in LAYOUTS:
+            self.layout = target
+            return self
         device = target if dtype is not None or _is_device(target) else None
         dtype = dtype if device is not None else target
         dtype = None if dtype is None else as_dtype(dtype)

@@ -6,6 +6,7 @@
     label_smoothing = 0.1                   # of the cross-entropy (0)
     amp = "float16"                         # mixed precision, or "bfloat16" (none)
     dtype = "float32"                       # of the weights ("float32")
+    layout = "channels_last"                # of images in memory: what 16-bit tensor cores read ("channels_first")
     average = 0.999                         # decay of a moving average of the weights, which is tested (none)
 
     [optimizer]                             # a name, and the options of the class in gpucnn.optim
@@ -38,6 +39,7 @@ import numpy as np
 
 from .. import nn
 from ..dtype import FLOATS
+from ..layout import LAYOUTS
 from ..models import MODELS
 from .recipe import COUNTING, OPERATIONS, OPTIMIZERS, SCHEDULES, Recipe, without
 
@@ -166,6 +168,7 @@ def checked(values, where):
         "average": SHARE,
         "dtype": one_of(*FLOATS),
         "amp": one_of("float16", "bfloat16"),
+        "layout": one_of(*LAYOUTS),
     }
     for key, value in values.items():
         if key not in kinds:

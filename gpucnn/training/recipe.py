@@ -56,6 +56,7 @@ class Recipe:
     label_smoothing: float = 0.0
     dtype: str = "float32"
     amp: str | None = None
+    layout: str = "channels_first"
     average: float | None = None
 
     def make_optimizer(self, parameters):

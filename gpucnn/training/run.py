@@ -57,7 +57,7 @@ class Run:
         manual_seed(seed)
         network = build(recipe.model, len(self.classes), self.image)
         check_fit(recipe.model, network, len(self.classes), tested, training=False)
-        network.train().to(device, recipe.dtype)
+        network.train().to(device, recipe.dtype).to(recipe.layout)
         self.training = Training(
             network,
             loaders[0],
@@ -159,7 +159,7 @@ def load_trained(path, device="cpu"):
     except ValueError as error:
         raise ValueError(f"load_trained: {path}: {error}") from None
     kept |= {name: tuple(kept[name]) for name in ("classes", "image")}
-    return Trained(network.eval().to(device, dtype), **kept)
+    return Trained(network.eval().to(device, dtype).to(kept["recipe"].layout), **kept)
 
 
 def _kept(path, info):

@@ -94,10 +94,19 @@ def test_half_precision(run, small_mnist, option, told, dtype):
     assert told.format(dtype) in out
 
 
+def test_channels_last(run, small_mnist):
+    given = ("train", "--data", small_mnist, "--epochs", 1, "--layout", "channels_last", "--device", "cpu")
+    code, out, err = run(*given, "--out", "here")
+    assert (code, err) == (0, "") and "in float32 in channels_last order," in out
+    assert run("eval", "here", "--data", small_mnist)[0] == 0
+
+
 @pytest.mark.cuda
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_cuda(run, small_mnist, dtype):
-    code, _, err = run("train", "--data", small_mnist, "--epochs", 1, "--dtype", dtype, "--device", "cuda")
+def test_cuda(run, small_mnist, dtype, layout):
+    given = ("train", "--data", small_mnist, "--epochs", 1, "--device", "cuda")
+    code, _, err = run(*given, "--dtype", dtype, "--layout", layout)
     assert (code, err) == (0, "")
 
 

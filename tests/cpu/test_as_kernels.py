@@ -37,7 +37,7 @@ from tests.kernels.test_optim import (  # noqa: F401
     test_lists_and_dtypes_are_checked,
     test_sgd_step,
 )
-from tests.kernels.test_pool import test_a_window_is_one_channel_s, test_average, test_max  # noqa: F401
+from tests.kernels.test_pool import test_a_window_is_one_channel_s, test_average, test_channels_last, test_max  # noqa: F401
 from tests.kernels.test_softmax import (  # noqa: F401
     test_backward,
     test_forward,

@@ -100,6 +100,21 @@ def test_bias_and_relu(kernels, row, case, direction, dtype, with_bias, relu):
     assert not relu or ((y == 0).any() and (y >= 0).all())
 
 
+@pytest.mark.parametrize(("with_bias", "relu"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("channels", "groups"), [(6, 1), (5, 1), (6, 2)], ids=["one_call", "two_calls", "groups"])
+def test_ends_of_gemm_in_channels_last_order(kernels, dtype, channels, groups, with_bias, relu):
+    """By cuBLASLt in one call, or by add_bias where that has no kernel (here for an odd depth) or there are groups."""
+    shape = ConvShape(2, channels, 5, 3, 8, 1, 1, groups=groups, channels_last=True)
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-4, 5, size).astype(dtype) for size in shape.operands("fwd")[:2])
+    bias = rng.integers(-9, 10, shape.K).astype(dtype) if with_bias else None
+    y = kernels.conv("gemm", "fwd", shape, dtype.name, x, w, bias=bias, relu=relu)
+    expected = convolve("fwd", shape.channels_first, x, w) + (
+        bias.astype(np.float64)[:, None, None] if with_bias else 0
+    )
+    assert np.array_equal(y, np.maximum(expected, 0) if relu else expected)
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("row", ELEMENTWISE)
 def test_small_integers_are_exact(kernels, row, direction):

@@ -47,6 +47,24 @@ def test_im2col(kernels, case, dtype):
     assert np.array_equal(columns.reshape(shape.N, shape.C, shape.R, shape.S, shape.P, shape.Q), columns_of(shape, x))
 
 
+@pytest.mark.parametrize("more", [0, 1, 8])
+@pytest.mark.parametrize("case", GEOMETRIES)
+def test_im2col_with_rows_of_whole_vectors(kernels, case, dtype, more):
+    """Filled up with zeros to a multiple of 16 bytes, no further; or written one by one where they begin anywhere."""
+    shape = CASES[case]
+    x = np.random.default_rng(0).standard_normal(shape.x).astype(dtype)
+    rows, pixels, wide = shape.C * shape.R * shape.S, shape.P * shape.Q, 16 // dtype.itemsize
+    filled = -(-pixels // wide) * wide
+    row = filled + more
+    block = (shape.N, 0, shape.C, 0, pixels, rows * row, row)
+    (columns,) = kernels("im2col", shape, dtype.name, *block, x, Out((shape.N, rows, row), dtype))
+    wanted = columns_of(shape, x).reshape(shape.N, rows, pixels)
+    assert np.array_equal(columns[..., :pixels], wanted)
+    behind = columns[..., pixels:].astype(np.float32)
+    assert np.isnan(behind).all() if more == 1 else not behind[..., : filled - pixels].any()
+    assert np.isnan(behind[..., filled - pixels :]).all()
+
+
 def test_im2col_with_images_side_by_side(kernels, dtype):
     shape = CASES["never_square"]
     x = np.random.default_rng(0).standard_normal(shape.x).astype(dtype)

@@ -1,4 +1,6 @@
-"""Max and average pooling: ties, NaN, padding, overlap, dilation, both directions."""
+"""Max and average pooling: ties, NaN, padding, overlap, dilation, both directions, both orders of memory."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +95,44 @@ def test_average(kernels, case, count_include_pad, dtype):
     check(out, y, magnitude, shape.R * shape.S)
     (out,) = kernels("avg_pool2d_bwd", shape, dtype.name, count_include_pad, dy, Out(shape.x, dtype))
     check(out, dx, dx_magnitude, shape.R * shape.S)
+
+
+def last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+
+
+# Channels that are taken one, four, eight and sixteen at a time, and some that are left.
+LAST = {
+    **CASES,
+    "vectors": windows(16, 5, 4, 3, 2, pad=(1, 0), stride=(1, 2)),
+    "vectors_of_float32": windows(12, 4, 5, 2, 3, pad=(1, 1), dilation=(2, 1)),
+    "many_channels": windows(37, 4, 3, 2, 2, pad=(0, 1)),
+}
+
+
+@pytest.mark.parametrize("case", LAST)
+def test_channels_last(kernels, case, dtype):
+    """The bits of channels_first, also where a window is all padding or has NaN."""
+    first, rng = LAST[case], np.random.default_rng(0)
+    after = replace(first, channels_last=True)
+    x, dy = (rng.standard_normal(size).astype(dtype) for size in (first.x, first.y))
+    ties = rng.integers(0, 3, first.x).astype(dtype)
+    ties[rng.random(first.x) < 0.05] = np.nan
+
+    def both(name, *args, outs):
+        """Outputs in channels_first order, after comparing; arrays among the arguments are images."""
+        wanted = kernels(name, first, dtype.name, *args, *outs)
+        moved = [last(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        places = [Out(last(np.empty(out.shape)).shape, out.dtype) for out in outs]
+        for result, ref in zip(kernels(name, after, dtype.name, *moved, *places), wanted, strict=True):
+            assert result.tobytes() == last(ref).tobytes()
+        return wanted
+
+    _, index = both("max_pool2d_fwd", ties, outs=(Out(first.y, dtype), Out(first.y, np.int32)))
+    both("max_pool2d_bwd", dy, index, outs=(Out(first.x, dtype),))
+    for counted in (False, True):
+        both("avg_pool2d_fwd", counted, x, outs=(Out(first.y, dtype),))
+        both("avg_pool2d_bwd", counted, dy, outs=(Out(first.x, dtype),))
 
 
 def test_a_window_is_one_channel_s(kernels):

@@ -23,7 +23,7 @@ import pybind11
 ROOT = Path(__file__).parents[2]
 SIMT = Path(__file__).parent
 CACHE = ROOT / "build" / "simt"
-SHIM = [SIMT / f"{name}.cpp" for name in ("simt", "runtime", "tma", "wgmma", "cublas", "cufft")]
+SHIM = [SIMT / f"{name}.cpp" for name in ("simt", "runtime", "tma", "wgmma", "cublas", "cublaslt", "cufft")]
 FLAGS = [  # CXXFLAGS of the environment come on top: CI adds -Werror
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"),
     "-Wno-unknown-pragmas",  # unroll

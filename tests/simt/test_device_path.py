@@ -102,6 +102,18 @@ def test_a_row_for_another_device_is_left_out():
         choose._candidates.cache_clear()
 
 
+def test_a_row_that_has_no_wgrad():
+    """Its name is an error there; auto and find know nothing of it; beside the operands it has transformed filters."""
+    shape = ConvShape(1, 5, 6, 7, 4, 3, 3)
+    filters = native.cuda().conv_winograd2_fused_filters_bytes(shape, "float32", "fwd")
+    lines = {line.name: line for line in plan(shape, device="cuda").lines}
+    assert lines["winograd2_fused"].workspace == filters + choose.ALIGNMENT
+    assert "winograd2_fused" not in {line.name for line in plan(shape, device="cuda", direction="wgrad").lines}
+    x, dy = (device.to_device(array, "cuda") for array in operands(shape, "wgrad", np.float32))
+    with pytest.raises(ValueError, match=r"conv wgrad: algorithm is auto, find or one of .*came 'winograd2_fused'"):
+        run_conv("wgrad", shape, x, dy, algorithm="winograd2_fused")
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm(training, dtype):
     """Results, gradients and running statistics are those of float64 on the CPU, but for a few roundings."""

@@ -20,13 +20,17 @@ from tests.kernels import (
     test_winograd,
 )
 from tests.kernels.harness import DTYPES, Kernels
-from tests.simt import build
+from tests.simt import build, mutants_channels_last, mutants_winograd_fused
 
 FLOAT32, FLOAT16 = DTYPES["float32"], DTYPES["float16"]
 
 
 def im2col(kernels):
     test_im2col.test_im2col(kernels, "never_square", FLOAT32)
+
+
+def rows_of_vectors(kernels):
+    test_im2col.test_im2col_with_rows_of_whole_vectors(kernels, "never_square", FLOAT32, 0)
 
 
 def large_im2col(kernels):
@@ -167,17 +171,19 @@ MUTANTS = {
         "    if (lane == 0) {\n        partial[warp] = value;\n        __syncthreads();\n    }",
         softmax,
     ),
-    "reads one row below the image": ("kernels/im2col.cu", "h < s.H", "h <= s.H", im2col),
+    "reads one row below the image": ("kernels/im2col.cu", "h < unsigned(s.H)", "h <= unsigned(s.H)", im2col),
     "writes one element too many": ("kernels/im2col.cu", "i < count; i +=", "i <= count; i +=", im2col),
     "no grid-stride loop": ("kernels/im2col.cu", "i += thread_count()", "i += count", large_im2col),
-    "h and w strides swapped": ("kernels/im2col.cu", "s.Q * s.stride_h", "s.Q * s.stride_w", im2col),
+    "h and w strides swapped": ("kernels/im2col.cu", "p * s.stride_h", "p * s.stride_w", im2col),
+    "positions behind the last are read": ("kernels/im2col.cu", "exists ? p", "true ? p", rows_of_vectors),
+    "vectors of the next output row begin too late": ("kernels/im2col.cu", "q = 0, ++p", "q = 1, ++p", rows_of_vectors),
     "h and w padding swapped": ("kernels/col2im.cu", "int64_t(h) + s.pad_h", "int64_t(h) + s.pad_w", col2im),
     "no guard of the last output column": ("kernels/col2im.cu", " || q >= s.Q", "", col2im),
     "no guard between strides": ("kernels/col2im.cu", " || p_stride % s.stride_h", "", col2im),
     "the other dilation": ("kernels/direct.cu", "(t) * s.dil_w", "(t) * s.dil_h", conv("direct", "fwd")),
     "a tap dropped": ("kernels/direct.cu", "t < s.S; ++t, ++tap", "t < s.S - 1; ++t, ++tap", conv("direct", "fwd")),
     "the last of equal maxima": ("kernels/pool.cu", "value > best", "value >= best", max_pool("ties")),
-    "a NaN that loses": ("kernels/pool.cu", " || (isnan(value) && !isnan(best))", "", max_pool("nan")),
+    "a NaN that loses": ("kernels/pool.cu", " || (isnan(value) && !isnan(best[k]))", "", max_pool("nan")),
     "no maximum subtracted": (
         *("kernels/softmax.cu", "largest = block_reduce(largest, Max());", "largest = 0;"),
         large_softmax,
@@ -213,7 +219,7 @@ MUTANTS = {
         long_gemm,
     ),
     "TF32 without being asked": (
-        *("csrc/cuda/gemm.cpp", "g.dtype == DType::tf32", "g.dtype == DType::float32"),
+        *("csrc/cuda/gemm.cpp", "return dtype == DType::tf32", "return dtype == DType::float32"),
         conv("im2col", "fwd"),
     ),
     "a sum over chunks lost": (
@@ -390,8 +396,20 @@ MUTANTS = {
         "        // the next",
         hopper("many_channels", "fwd"),
     ),
+    "no ReLU for cuBLASLt": (
+        *("csrc/cuda/gemm_bias.cpp", "(relu ? CUBLASLT_EPILOGUE_RELU : 0)", "0"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f4"), 6, 1, False, True),
+    ),
+    "more alignment than there is": (
+        *("csrc/cuda/gemm_bias.cpp", "return uint32_t(address & -address)", "return 256"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f2"), 6, 1, True, True),
+    ),
+    "groups of pixels side by side": (
+        *("csrc/cuda/conv_gemm.cpp", "{x, s.C, false, 0, s.Cg()}", "{x, s.C, false, 0, 0}"),
+        lambda kernels: test_conv.test_ends_of_gemm_in_channels_last_order(kernels, np.dtype("f4"), 6, 2, False, True),
+    ),
     "images of a chunk from the first on": (
-        *("csrc/cuda/conv_implicit_hopper.cpp", "n * bytes();", "0 * bytes();"),
+        *("csrc/cuda/conv_implicit_hopper.cpp", "data) + n * bytes()", "data) + 0 * bytes()"),
         hopper_chunks,
     ),
     "positions of every split from the first on": (
@@ -447,6 +465,8 @@ MUTANTS = {
         *("csrc/handles.cpp", 'check_cufft(cufftSetStream(plan_->handle, stream), "cufftSetStream", key);', ""),
         fft("groups", "fwd"),
     ),
+    **mutants_channels_last.MUTANTS,
+    **mutants_winograd_fused.MUTANTS,
 }
 
 
