@@ -30,8 +30,8 @@ struct Block {
     static constexpr int kPieces = kAlone ? 4 : 1;  // for what a warp stores: see implicit_hopper.cu
     static constexpr int kRingBytes = kStages * kStageBytes;
     static constexpr int kSharedBytes = kSwizzlePattern + kRingBytes + kConsumers * 4 * kPieces * kPieceBytes;
-    static_assert(kPerMultiprocessor * (kSharedBytes + 3 * 1024) <=
-                  228 * 1024);  // 2 KiB: barriers, origins, the system's
+    // 3 KiB are for barriers, the origins of statistics, and the system.
+    static_assert(kPerMultiprocessor * (kSharedBytes + 3 * 1024) <= 228 * 1024);
 };
 
 #ifdef GPUCNN_HOPPER
