@@ -41,7 +41,7 @@ QUICK = {
         "test_products_of_spectra",
         "test_norm and test_stats",
         "test_softmax and test_forward",
-        "test_nchw_to_nhwc",
+        "test_transpose_matrices",
         "test_implicit_hopper and test_tiles",
     ],
 }

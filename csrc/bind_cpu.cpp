@@ -68,9 +68,11 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("softmax_fwd", with_stream(softmax_fwd), nogil());
     m.def("softmax_bwd", with_stream(softmax_bwd), nogil());
     m.def("cross_entropy", with_stream(cross_entropy), nogil());
+    m.def("batch_norm_workspace", &batch_norm_workspace, nogil());
     m.def("batch_norm_stats", with_stream(batch_norm_stats), nogil());
     m.def("batch_norm_fwd", with_stream(batch_norm_fwd), nogil());
     m.def("batch_norm_bwd", with_stream(batch_norm_bwd), nogil());
+    m.def("transpose_matrices", with_stream(transpose_matrices), nogil());
     m.def("gelu", with_stream(gelu), nogil());
     m.def("elu", with_stream(elu), nogil());
     m.def("leaky_relu_fwd", with_stream(leaky_relu_fwd), nogil());

@@ -151,7 +151,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
     m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
     m.def("merge_statistics", native(merge_statistics));
-    m.def("nchw_to_nhwc", native(nchw_to_nhwc));
+    m.def("transpose_matrices", native(transpose_matrices));
     m.def("pad_channels", native(pad_channels));
     m.def("im2col", native(im2col_block));
     m.def("col2im", native(col2im_block));
@@ -164,6 +164,7 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("softmax_fwd", native(softmax_fwd));
     m.def("softmax_bwd", native(softmax_bwd));
     m.def("cross_entropy", native(cross_entropy));
+    m.def("batch_norm_workspace", native(batch_norm_workspace));
     m.def("batch_norm_stats", native(batch_norm_stats));
     m.def("batch_norm_fwd", native(batch_norm_fwd));
     m.def("batch_norm_bwd", native(batch_norm_bwd));

@@ -10,7 +10,7 @@ import numpy as np
 from . import config, tensor
 from . import dtype as dtypes
 from .device import array_module, device_of
-from .layout import added, channels_first, channels_last, is_channels_last
+from .layout import added, channels_first, channels_last, copied, is_channels_last
 
 _enabled = ContextVar("gpucnn_grad_enabled", default=True)
 # Under GPUCNN_DEBUG=3: the Module whose forward runs, and its path from the outermost one, as in "features.3.conv1".
@@ -231,6 +231,6 @@ def _count_uses(root):
 def _accumulate(leaf, grad, fresh):
     """Add to leaf.grad. A gradient whose memory others may hold is copied, so that .grad is the leaf's own."""
     if leaf.grad is None:
-        leaf.grad = tensor.Tensor(grad if fresh else grad.copy())
+        leaf.grad = tensor.Tensor(grad if fresh else copied(grad))
     else:
         leaf.grad = tensor.Tensor(added(leaf.grad.data, grad))

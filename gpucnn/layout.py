@@ -1,9 +1,10 @@
 """The two orders in memory of images (N, C, H, W): channels_first, which is that, and channels_last, (N, H, W, C).
 
-Operations keep the order of their input. A result is the same in both, except where sums are in another order.
+Operations keep the order of their input. A result is the same in both, except where sums are in another order, and but
+for dropout, whose random numbers come in the order of memory.
 """
 
-from .device import array_module
+from .device import array_module, launch
 
 LAYOUTS = ("channels_first", "channels_last")
 
@@ -31,14 +32,38 @@ def channels_first(array):
     return array.transpose(0, 3, 1, 2)
 
 
-def in_memory(array, last):
-    """A C-contiguous array of the same values: (N, H, W, C) where ``last``, else (N, C, H, W); a copy if need be."""
-    return array_module(array).ascontiguousarray(channels_last(array) if last else array)
+def in_memory(array, last, out=None):
+    """A C-contiguous array of the same values: (N, H, W, C) where ``last``, else (N, C, H, W); a copy, into ``out`` if
+    that is given, else if need be."""
+    wanted = channels_last(array) if last else array
+    if out is None and (array.ndim != 4 or wanted.flags.c_contiguous):
+        return array_module(array).ascontiguousarray(wanted)
+    held = array if last else channels_last(array)
+    if out is None:
+        out = array_module(array).empty(wanted.shape, wanted.dtype)
+    if held.flags.c_contiguous and held.itemsize in (2, 4):
+        N, C, H, W = array.shape
+        rows, columns = (C, H * W) if last else (H * W, C)
+        launch("transpose_matrices", held.itemsize, N, rows, columns, rows, held, out)
+    else:
+        out[...] = wanted
+    return out
 
 
 def from_memory(array, last):
     """The inverse of ``in_memory``: an array (N, C, H, W) on the same memory."""
     return channels_first(array) if last else array
+
+
+def moved(array, last):
+    """An array (N, C, H, W) of the same values in channels_last order, where ``last``, else in channels_first order."""
+    memory = in_memory(array, last)
+    return from_memory(memory.reshape(-1).reshape(memory.shape), last)  # the strides of lengths of 1 say it, too
+
+
+def copied(array):
+    """A copy in the order of the array."""
+    return channels_first(channels_last(array).copy()) if is_channels_last(array) else array.copy()
 
 
 def empty(xp, shape, dtype, last):

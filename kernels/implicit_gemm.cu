@@ -12,23 +12,28 @@
 // without taps writes zeros. All phases are one launch.
 //
 // A block computes a tile (128, 128), or (64, 64) where those are too few to fill the GPU; the threads of a warp bring
-// neighbouring positions, whose loads coalesce. Neighbouring blocks share positions, so that x is read from L2.
+// neighbouring positions, whose loads coalesce, or in channels_last order (kLast) 64 bytes of each of 8 positions, as
+// they bring filters. Neighbouring blocks share positions, so that x is read from L2.
 // Speed, counted in sm_90a code, for a step of a (128, 128) tile: a warp issues, for 16 bits, 32 mma and 218 other
 // instructions (16 loads of 2 bytes with addresses and borders are half of these), and 32 to promote its sums, so 560
 // cycles with two warps a scheduler, against 512 of mma on an A100 and 256 on an H100: bound by issue, at most 45 % of
 // an H100's peak. TF32 issues 450 cycles for the same mma cycles; split 1580 for 1536 on an A100; float32 2600 for 2048
 // of FFMA, 78 % of the peak. Few channels (C = 3) waste the padding to 8 (4). Filters are prepared once and kept by the
 // caller.
-// Accuracy: tensor cores truncate. In their model (tests/simt), which keeps no guard bits, a sum of L float16 products
-// of one sign is low by 0.38 L units of 2^-24, so by a whole rounding of the output from L = 20,000 on, and its error
-// factor grows as sqrt(L): none could be declared. Promoted every 128 terms, it is low by less than 50 units for any L,
-// a hundredth of that rounding: the factor is 2.9 at most, in 10^5 sums a little above a power of 2, where rounding
-// hides least (4 is declared; every 64 terms it would be 0.9, for another eighth of the instructions). That costs an
-// eighth more instructions and up to 64 registers a thread: the large tile keeps its one block on a multiprocessor, the
-// small one has three instead of four (sm_90a).
-// Sums in the order (tap, channel) for every tile size, so that a batch has the bits of its images.
-// Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the products of
-// "winograd4_split" (csrc/cuda/conv_winograd.cpp).
+// In channels_last order a chunk is one cp.async (8 KiB a step and operand, whole sectors of 32 bytes), and filters and
+// pixels have one tap to keep: for 16 bits a step is 32 mma and 132 other instructions, 390 cycles with what promotes
+// its sums, so bound by mma on an A100 and at 65 % of an H100's peak; TF32 issues 380 cycles, split 1500, float32 2500.
+// With channels that are no whole chunks it is as above. A warp stores 8 neighbouring channels of 4 pixels at once:
+// whole sectors for float32, halves for 16 bits, where it stores 4 pixels of 8 channels in the other order. Accuracy:
+// tensor cores truncate. In their model (tests/simt), which keeps no guard bits, a sum of L float16 products of one
+// sign is low by 0.38 L units of 2^-24, so by a whole rounding of the output from L = 20,000 on, and its error factor
+// grows as sqrt(L): none could be declared. Promoted every 128 terms, it is low by less than 50 units for any L, a
+// hundredth of that rounding: the factor is 2.9 at most, in 10^5 sums a little above a power of 2, where rounding hides
+// least (4 is declared; every 64 terms it would be 0.9, for another eighth of the instructions). That costs an eighth
+// more instructions and up to 64 registers a thread: the large tile keeps its one block on a multiprocessor, the small
+// one has three instead of four (sm_90a). Sums in the order (tap, channel) for every tile size, so that a batch has the
+// bits of its images. Called by the rows "implicit" and "implicit_split" (bound in csrc/bind_cuda.cpp), and for the
+// products of "winograd4_split" (csrc/cuda/conv_winograd.cpp).
 #include "axis_phase.h"
 #include "implicit_gather.cuh"
 
@@ -72,18 +77,20 @@ __device__ inline ImageProduct product_of(const ConvShape& s, bool gradient, Ima
             h.size, w.size,           h.first,          w.first,     h.apart,     w.apart};
 }
 
-// The tiles of one step: filters by cp.async of 16 bytes, pixels chunk by chunk.
-template <class T, class Tile>
+// The tiles of one step: filters by cp.async of 16 bytes, pixels chunk by chunk. With kLast, a thread's chunks of
+// filters and of pixels belong to the same terms.
+template <class T, class Tile, bool kLast>
 struct FetchImage {
-    using Chunks = ChunksOfPixels<T, Tile, false>;
+    using Chunks = ChunksOfPixels<T, Tile, false, kLast>;
     static constexpr int kRowsApart = Tile::kThreads / 4;  // four threads bring the four chunks of a row of filters
     static constexpr int kFilterRows = Tile::kM / kRowsApart;
+    static_assert(kLast ? Chunks::kAtPixel == 1 : Chunks::kPixels == 1);
 
     const ImageProduct& product;
     int padded, filter_taps_w;
-    Pixel<T> pixel;
-    ChunkOfTaps of_pixels[Chunks::kChunks], of_filters;
-    const T* filters;  // of the thread's first row
+    Pixel<T, kLast> pixels[Chunks::kPixels];
+    ChunkOfTaps of_pixels[Chunks::kChunks], of_filters;  // the former without kLast
+    const T* filters;                                    // of the thread's first row
     int64_t filter_size;
     int rows_left;  // from the thread's first row on
     Chunks chunks;
@@ -107,21 +114,22 @@ struct FetchImage {
         for (int i = 0; i < kFilterRows; ++i, chunk += kRowsApart * filter_size)
             cp_async<16>(a + at_operand(row() + kRowsApart * i, int(threadIdx.x) % 4), chunk,
                          of_filters.r < product.taps_h && kRowsApart * i < rows_left);
-        of_filters.advance(kDepth<T>, padded, product.taps_w);
 #pragma unroll
         for (int i = 0; i < Chunks::kChunks; ++i) {
-            chunks.start(i, pixel, product.source, of_pixels[i], of_pixels[i].r < product.taps_h, b);
-            of_pixels[i].advance(kDepth<T>, padded, product.taps_w);
+            ChunkOfTaps& taps = kLast ? of_filters : of_pixels[i];
+            chunks.start(i, pixels[i % Chunks::kPixels], product.source, taps, taps.r < product.taps_h, b);
+            if (!kLast) taps.advance(kDepth<T>, padded, product.taps_w);
         }
+        of_filters.advance(kDepth<T>, padded, product.taps_w);
     }
 
     __device__ void finish(char*, char* b) const {
 #pragma unroll
-        for (int i = 0; i < Chunks::kChunks; ++i) chunks.finish(i, b);
+        for (int i = 0; i < Chunks::kChunks; ++i) chunks.finish(i, product.source, b);
     }
 };
 
-template <class T, class Tile, class Product>
+template <class T, class Tile, class Product, bool kLast>
 __global__ void __launch_bounds__(Tile::kThreads)
     image_kernel(ConvShape s, bool gradient, Image source, int64_t tiles, int tiles_m, int64_t tiles_n, const T* data,
                  const T* filters, const T* bias, bool relu, T* out) {
@@ -138,13 +146,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
         const int64_t positions = s.N * in_image;
         if (first_n >= positions) continue;  // of a smaller phase than the first
 
-        using Fetch = FetchImage<T, Tile>;
-        const int64_t position = first_n + Fetch::Chunks::position(), n = position / in_image;
-        const int p = int(position % in_image / product.columns_of_positions);
-        const int q = int(position % product.columns_of_positions);
-        const int64_t place = (n * s.groups + group) * M * plane +
-                              int64_t(product.first_h + p * product.apart_h) * out_W + product.first_w +
-                              q * product.apart_w;
+        using Fetch = FetchImage<T, Tile, kLast>;
+        using Chunks = typename Fetch::Chunks;
         const int64_t filter_size = int64_t(s.R) * s.S * padded;
         Fetch fetch{product,
                     padded,
@@ -157,7 +160,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
                     M - first_m - Fetch::row(),
                     {}};
         pin(fetch.filters);
-        fetch.pixel.place(product.source, data, group, n, p, q, position < positions);
+        int64_t own_places[Chunks::kPixels];
+#pragma unroll
+        for (int i = 0; i < Chunks::kPixels; ++i) {
+            const int64_t position = first_n + Chunks::position(i), n = position / in_image;
+            const int p = int(position % in_image / product.columns_of_positions);
+            const int q = int(position % product.columns_of_positions);
+            fetch.pixels[i].place(product.source, data, group, n, p, q, position < positions);
+            const int64_t pixel =
+                int64_t(product.first_h + p * product.apart_h) * out_W + product.first_w + q * product.apart_w;
+            own_places[i] =
+                kLast ? ((n * plane + pixel) * s.groups + group) * M : (n * s.groups + group) * M * plane + pixel;
+        }
         fetch.rewind();
 
         Product sums;
@@ -166,9 +180,12 @@ __global__ void __launch_bounds__(Tile::kThreads)
         const int columns = int(positions - first_n < Tile::kN ? positions - first_n : Tile::kN);
         sum_over_steps<Tile>(int(ceil_div(terms, unsigned(kDepth<T>))), fetch, sums, M - first_m, columns);
 
-        // The thread that brought a position knows where it lies in the output; all want to.
+        // The threads that brought a position know where it lies in the output; all want to. With position(i) for an
+        // index, the compiler would compute addresses anew in every step.
         auto* const places = reinterpret_cast<int64_t*>(dynamic_shared());
-        if (threadIdx.x < Tile::kN) places[threadIdx.x] = place;
+#pragma unroll
+        for (int i = 0; i < Chunks::kPixels; ++i)
+            if (Chunks::chunk(0) == 0) places[threadIdx.x / Chunks::kAcross + i * Chunks::kRows] = own_places[i];
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < Product::kRows; ++i) {
@@ -179,7 +196,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
             for (int j = 0; j < Product::kColumns; ++j) {
                 if (Product::column(j) >= columns) continue;
                 const float sum = sums.value(i, j) + offset;
-                out[places[Product::column(j)] + m * plane] = static_cast<T>(relu && sum < 0 ? 0.f : sum);
+                out[places[Product::column(j)] + m * (kLast ? 1 : plane)] = static_cast<T>(relu && sum < 0 ? 0.f : sum);
             }
         }
         __syncthreads();  // the next tile overwrites the places
@@ -212,7 +229,7 @@ void run(const char* op, const ConvShape& s, DType dtype, bool split, bool gradi
          const void* filters, const void* bias, bool relu, void* out, cudaStream_t stream) {
     require_taken(op, s, dtype, split);
     const int M = gradient ? s.Cg() : s.Kg();
-    const Image source = gradient ? image_of(s.K, s.groups, s.P, s.Q) : image_of_x(s);
+    const Image source = gradient ? image_of_y(s, dtype, data) : image_of_x(s, dtype, data);
     const int phases_h = gradient ? std::min(s.stride_h, s.H) : 1, phases_w = gradient ? std::min(s.stride_w, s.W) : 1;
     const int64_t positions = gradient ? int64_t(s.N) * ceil_div(s.H, s.stride_h) * ceil_div(s.W, s.stride_w)
                                        : int64_t(s.N) * s.P * s.Q;  // of the largest phase
@@ -223,9 +240,11 @@ void run(const char* op, const ConvShape& s, DType dtype, bool split, bool gradi
         using Tile = typename decltype(kind)::Tile;
         const int tiles_m = ceil_div(M, Tile::kM);
         const int64_t tiles_n = ceil_div(positions, int64_t(Tile::kN)), tiles = products * tiles_m * tiles_n;
-        launch(image_kernel<T, Tile, typename decltype(kind)::Product>, blocks_for(tiles, 1), Tile::kThreads,
-               Tile::kSharedBytes, stream, s, gradient, source, tiles, tiles_m, tiles_n, static_cast<const T*>(data),
-               static_cast<const T*>(filters), static_cast<const T*>(bias), relu, static_cast<T*>(out));
+        using Product = typename decltype(kind)::Product;
+        launch(s.channels_last ? image_kernel<T, Tile, Product, true> : image_kernel<T, Tile, Product, false>,
+               blocks_for(tiles, 1), Tile::kThreads, Tile::kSharedBytes, stream, s, gradient, source, tiles, tiles_m,
+               tiles_n, static_cast<const T*>(data), static_cast<const T*>(filters), static_cast<const T*>(bias), relu,
+               static_cast<T*>(out));
     });
     check(cudaGetLastError(), op, s.text());
 }

@@ -274,7 +274,8 @@ void with_product(DType dtype, bool split, int64_t products, int64_t M, int64_t 
 inline void require_taken(const char* op, const ConvShape& s, DType dtype, bool split) {
     if (split && dtype != DType::float32)
         throw std::invalid_argument(std::string(op) + ": takes float32, but came " + name_of(dtype));
-    const double image = std::max(double(s.Cg()) * s.H * s.W, double(s.Kg()) * s.P * s.Q);
+    const int groups = s.channels_last ? 1 : s.groups;  // that lie apart
+    const double image = std::max(double(s.C) * s.H * s.W, double(s.K) * s.P * s.Q) / groups;
     const double filter = double(s.R) * s.S * (std::max(s.Cg(), s.Kg()) + 8);
     if (std::max(image, filter) >= double(1u << 31))
         throw std::invalid_argument(

@@ -9,7 +9,9 @@
 // chunks of channels, and its position moves on by a step.
 // Speed: as implicit_gemm.cu, with both operands read element by element: for 16 bits a step of a (128, 128) tile is 32
 // mma and 308 other instructions a warp, 32 of them loads, and 32 to promote its sums, so 740 cycles of issue against
-// 512 of mma on an A100; dw and the partial sums are small. Called as implicit_gemm.cu.
+// 512 of mma on an A100; dw and the partial sums are small. In channels_last order 16-bit chunks are one cp.async each:
+// 400 cycles. 32-bit ones are read as 4 elements, which lie in 4 rows of the tile: 30 instructions a warp fewer than in
+// the other order. Called as implicit_gemm.cu.
 #include "implicit_gather.cuh"
 
 namespace {
@@ -21,9 +23,9 @@ struct Advance {
     int n, p, q;
 };
 
-template <class T, class Tile>
+template <class T, class Tile, bool kLast>
 struct FetchGradient {
-    using Chunks = ChunksOfPixels<T, Tile, true>;
+    using Chunks = ChunksOfPixels<T, Tile, true, kLast>;
     const ConvShape& s;
     const Image &x_image, &dy_image;
     const T *x, *dy;
@@ -31,15 +33,15 @@ struct FetchGradient {
     Advance advance;
     int n, p, q;  // of the thread's position in the step
     ChunkOfTaps of_x[Chunks::kChunks];
-    int rows_of_dy;  // the thread's first chunk starts at this channel of the group
+    int first_row;  // of the tile, among the channels of dy in the group
     Chunks x_chunks, dy_chunks;
 
     __device__ void start(char* a, char* b) {
-        Pixel<T> pixel;
+        Pixel<T, kLast> pixel;
         pixel.place(dy_image, dy, group, n, p, q, n < s.N);
 #pragma unroll
         for (int i = 0; i < Chunks::kChunks; ++i)
-            dy_chunks.start(i, pixel, dy_image, {0, 0, rows_of_dy + i * Chunks::kApart * kChunk<T>}, true, a);
+            dy_chunks.start(i, pixel, dy_image, {0, 0, first_row + Chunks::chunk(i) * kChunk<T>}, true, a);
         pixel.place(x_image, x, group, n, p, q, n < s.N);
 #pragma unroll
         for (int i = 0; i < Chunks::kChunks; ++i) x_chunks.start(i, pixel, x_image, of_x[i], of_x[i].r < s.R, b);
@@ -50,19 +52,19 @@ struct FetchGradient {
 
     __device__ void finish(char* a, char* b) const {
 #pragma unroll
-        for (int i = 0; i < Chunks::kChunks; ++i) dy_chunks.finish(i, a);
+        for (int i = 0; i < Chunks::kChunks; ++i) dy_chunks.finish(i, dy_image, a);
 #pragma unroll
-        for (int i = 0; i < Chunks::kChunks; ++i) x_chunks.finish(i, b);
+        for (int i = 0; i < Chunks::kChunks; ++i) x_chunks.finish(i, x_image, b);
     }
 };
 
 // Writes partial (splits, K, Cg, R, S), or dw where partial is null: adds to it, to accumulate.
-template <class T, class Tile, class Product>
+template <class T, class Tile, class Product, bool kLast>
 __global__ void __launch_bounds__(Tile::kThreads)
     wgrad_kernel(ConvShape s, Image x_image, Image dy_image, Advance advance, int64_t tiles, int tiles_m,
                  int64_t tiles_n, int64_t steps_of_split, const T* x, const T* dy, float* partial, bool accumulate,
                  T* dw) {
-    using Fetch = FetchGradient<T, Tile>;
+    using Fetch = FetchGradient<T, Tile, kLast>;
     const int M = s.Kg(), padded = padded_channels<T>(s.Cg());
     const int64_t taps = int64_t(s.R) * s.S, N = taps * padded;
     const int64_t pixels = int64_t(s.P) * s.Q, steps = ceil_div(s.N * pixels, int64_t(kDepth<T>));
@@ -71,7 +73,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
         const int64_t first_n = tile / tiles_m % tiles_n * Tile::kN, rest = tile / tiles_m / tiles_n;
         const int group = int(rest % s.groups);
         const int64_t split = rest / s.groups, first_step = split * steps_of_split;
-        const int64_t position = first_step * kDepth<T> + Fetch::Chunks::position();
+        const int64_t position = first_step * kDepth<T> + Fetch::Chunks::position(0);
         Fetch fetch{s,
                     x_image,
                     dy_image,
@@ -83,7 +85,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
                     int(position % pixels / s.Q),
                     int(position % s.Q),
                     {},
-                    first_m + Fetch::Chunks::chunk(0) * kChunk<T>,
+                    first_m,
                     {},
                     {}};
         for (int i = 0; i < Fetch::Chunks::kChunks; ++i) {
@@ -142,10 +144,11 @@ void run(const char* op, const ConvShape& s, DType dtype, bool split, const void
         const int64_t padded_N = int64_t(s.R) * s.S * padded_channels<T>(s.Cg());
         const int64_t tiles_n = ceil_div(padded_N, int64_t(Tile::kN)), tiles = products * tiles_m * tiles_n;
         const Advance advance{int(depth / pixels), int(depth % pixels / s.Q), depth % s.Q};
-        launch(wgrad_kernel<T, Tile, typename decltype(kind)::Product>, blocks_for(tiles, 1), Tile::kThreads,
-               Tile::kSharedBytes, stream, s, image_of_x(s), image_of(s.K, s.groups, s.P, s.Q), advance, tiles, tiles_m,
-               tiles_n, steps_of_split, static_cast<const T*>(x), static_cast<const T*>(dy), partial, accumulate,
-               static_cast<T*>(dw));
+        using Product = typename decltype(kind)::Product;
+        launch(s.channels_last ? wgrad_kernel<T, Tile, Product, true> : wgrad_kernel<T, Tile, Product, false>,
+               blocks_for(tiles, 1), Tile::kThreads, Tile::kSharedBytes, stream, s, image_of_x(s, dtype, x),
+               image_of_y(s, dtype, dy), advance, tiles, tiles_m, tiles_n, steps_of_split, static_cast<const T*>(x),
+               static_cast<const T*>(dy), partial, accumulate, static_cast<T*>(dw));
         check(cudaGetLastError(), op, s.text());
     });
     if (partial) sum_parts(dtype, s.w_size(), int(splits), partial, dw, stream);

@@ -73,9 +73,9 @@ void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMa
 void merge_statistics(int64_t positions, int64_t at_once, int filters, const float* statistics, float* mean, float* var, cudaStream_t stream);
 // implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
-// nhwc.cu: nhwc (N, HW, padded) <- nchw (N, C, HW), zeros from channel C on; elements of 2 bytes, padded a multiple of 8
-void nchw_to_nhwc(int64_t N, int C, int64_t HW, int padded, const void* nchw, void* nhwc, cudaStream_t stream);
-// pad_channels.cu: padded (pixels, to) <- nhwc (pixels, from), zeros from channel `from` on; elements and `to` as there
+// transpose.cu: out (batch, columns, padded) <- in (batch, rows, columns), zeros from row `rows` on; elements of 2 or 4 bytes
+void transpose_matrices(int size, int64_t batch, int64_t rows, int64_t columns, int64_t padded, const void* in, void* out, cudaStream_t stream);
+// pad_channels.cu: padded (pixels, to) <- nhwc (pixels, from), zeros from channel `from` on; elements of 2 bytes, `to` a multiple of 8
 void pad_channels(int64_t pixels, int from, int to, const void* nhwc, void* padded, cudaStream_t stream);
 
 // winograd.cu: m = 2 or 4 outputs a side, n = m + 2; all that is not of `dtype` float32. count = K C/groups
@@ -124,10 +124,15 @@ void cross_entropy(DType dtype, int64_t rows, int64_t cols, const void* x, const
 
 // norm.cu: x (N, C, HW); mean, var (biased), weight, bias, dweight, dbias are float32 (C,); residual, of x's shape, comes
 // before the ReLU; null: none. y of bwd: the output if there was a ReLU, else null; masked gets the gradient behind the
-// ReLU, and may be dx; dx may be null: not wanted
-void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, cudaStream_t stream);
+// ReLU, and may be dx; dx may be null: not wanted; the workspace, of batch_norm_workspace bytes, is for HW = 1 (else 0)
+int64_t batch_norm_workspace(int64_t N, int64_t C, int64_t HW);
+void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var, float* workspace, int64_t bytes, cudaStream_t stream);
 void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, const void* residual, bool relu, void* y, cudaStream_t stream);
-void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, cudaStream_t stream);
+void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, float* workspace, int64_t bytes, cudaStream_t stream);
+// norm_rows.cu: the same for HW = 1, x (count, C)
+void batch_norm_rows_stats(DType dtype, int64_t count, int64_t C, const void* x, float* mean, float* var, float* workspace, int64_t bytes, cudaStream_t stream);
+void batch_norm_rows_fwd(DType dtype, int64_t count, int64_t C, const void* x, const float* mean, const float* var, const float* weight, const float* bias, double eps, const void* residual, bool relu, void* y, cudaStream_t stream);
+void batch_norm_rows_bwd(DType dtype, bool training, int64_t count, int64_t C, const void* x, const void* dy, const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked, void* dx, float* dweight, float* dbias, float* workspace, int64_t bytes, cudaStream_t stream);
 
 // gelu.cu: y = gelu(x) and its slope there, by the error function or by tanh; slope may be null
 void gelu(DType dtype, bool tanh, int64_t count, const void* x, void* y, void* slope, cudaStream_t stream);

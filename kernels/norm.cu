@@ -11,16 +11,13 @@
 // atomics. The variance is the mean square of x - mean in a second pass, and that pass also corrects the rounding of
 // the mean, so a mean far larger than the deviation costs no accuracy. y and dx: one thread per element. Speed: memory:
 // x is read twice for stats; x and dy once for the sums and once for dx (y and masked once). C blocks only: fewer
-// channels than multiprocessors leave some idle. Called by gpucnn/ops/norm.py (bound in csrc/bind_cuda.cpp).
+// channels than multiprocessors leave some idle. HW = 1 has kernels of its own, in norm_rows.cu, as here a warp would
+// read one value of each of 32 rows. Called by gpucnn/ops/norm.py (bound in csrc/bind_cuda.cpp).
 #include "reduce.cuh"
 
 namespace {
 
 constexpr int kChannelThreads = 512;
-
-struct Pair {
-    Acc first, second;
-};
 
 // The sums over channel c of the two values that `value` makes of an offset; those of channel c are (n C + c) HW + i.
 template <class F>
@@ -124,9 +121,13 @@ void require_sizes(const char* op, int64_t N, int64_t C, int64_t HW) {
 }  // namespace
 
 void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x, float* mean, float* var,
-                      cudaStream_t stream) {
+                      float* workspace, int64_t bytes, cudaStream_t stream) {
     require_sizes("batch_norm_stats", N, C, HW);
     if (C == 0) return;
+    if (HW == 1) {
+        batch_norm_rows_stats(dtype, N, C, x, mean, var, workspace, bytes, stream);
+        return check(cudaGetLastError(), "batch_norm_stats", text_of(N, C, HW));
+    }
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(stats_kernel<T>, blocks_for(C, 1), kChannelThreads, 0, stream, N, C, HW, static_cast<const T*>(x), mean,
@@ -140,6 +141,10 @@ void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x
                     cudaStream_t stream) {
     require_sizes("batch_norm_fwd", N, C, HW);
     if (N * C * HW == 0) return;
+    if (HW == 1) {
+        batch_norm_rows_fwd(dtype, N, C, x, mean, var, weight, bias, eps, residual, relu, y, stream);
+        return check(cudaGetLastError(), "batch_norm_fwd", text_of(N, C, HW));
+    }
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(norm_fwd_kernel<T>, blocks_for(N * C * HW), kThreads, 0, stream, N, C, HW, static_cast<const T*>(x),
@@ -150,11 +155,16 @@ void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, const void* x
 
 void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, const void* x, const void* dy,
                     const void* y, const float* mean, const float* var, const float* weight, double eps, void* masked,
-                    void* dx, float* dweight, float* dbias, cudaStream_t stream) {
+                    void* dx, float* dweight, float* dbias, float* workspace, int64_t bytes, cudaStream_t stream) {
     require_sizes("batch_norm_bwd", N, C, HW);
     if (y != nullptr && masked == nullptr)
         throw std::invalid_argument("batch_norm_bwd: behind a ReLU (y) its gradient (masked) is written");
     if (C == 0) return;
+    if (HW == 1) {
+        batch_norm_rows_bwd(dtype, training, N, C, x, dy, y, mean, var, weight, eps, masked, dx, dweight, dbias,
+                            workspace, bytes, stream);
+        return check(cudaGetLastError(), "batch_norm_bwd", text_of(N, C, HW));
+    }
     with_dtype(dtype, [&](auto element) {
         using T = decltype(element);
         launch(norm_sums_kernel<T>, blocks_for(C, 1), kChannelThreads, 0, stream, N, C, HW, static_cast<const T*>(x),

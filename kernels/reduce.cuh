@@ -11,6 +11,11 @@ inline int threads_to_reduce(int64_t terms) {
     return threads;
 }
 
+// Two sums at once.
+struct Pair {
+    Acc first, second;
+};
+
 struct Sum {
     static constexpr float identity = 0;
     __device__ float operator()(float a, float b) const { return a + b; }

@@ -91,6 +91,18 @@ def test_indices_and_labels_that_change_after_forward():
         losses[1].backward()
 
 
+@pytest.mark.parametrize("order", ["channels_last", "channels_first"])
+def test_a_change_of_layout_that_copies_nothing_is_a_view(order):
+    """Images of one channel lie in memory alike in both orders."""
+    x = g.zeros(2, 1, 3, 4) if order == "channels_last" else g.Tensor(np.zeros((2, 3, 4, 1)).transpose(0, 3, 1, 2))
+    y = x.to(order)
+    assert y.layout == order != x.layout and np.shares_memory(x.numpy(), y.numpy())
+    loss = (g.ones(2, 1, 3, 4, requires_grad=True) * y).sum()
+    x += 1
+    with pytest.raises(RuntimeError, match="needs an array that was changed in place"):
+        loss.backward()
+
+
 def test_in_place_changes_of_a_graph_are_refused():
     x, other = leaf(1.0, 2.0), g.zeros(2)
     for bad in (

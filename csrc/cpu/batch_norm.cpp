@@ -1,7 +1,9 @@
 // Batch normalisation: statistics, forward and backward, with what follows it in a network: a sum with another tensor,
 // and ReLU. A unit of work is a channel: its N planes of HW pixels. Sums are in double, and the variance takes a second
-// pass about the mean: exact enough where the mean is far larger than the deviation. Bounded by memory traffic. Called
-// by bind_cpu.cpp.
+// pass about the mean: exact enough where the mean is far larger than the deviation. Bounded by memory traffic. Rows of
+// channels (HW = 1) have loops of their own, in batch_norm_rows.cpp. Called by bind_cpu.cpp.
+#include "batch_norm.h"
+
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -58,12 +60,6 @@ MULTIVERSION void normalise(const T* x, const T* residual, int64_t count, Acc<T>
         if (added) value += static_cast<Acc<T>>(residual[i]);
         y[i] = static_cast<T>(relu && value < 0 ? Acc<T>(0) : value);
     }
-}
-
-// masked = dy where y > 0, else 0.
-template <class T>
-MULTIVERSION void mask(const T* y, const T* dy, int64_t count, T* masked) {
-    for (int64_t i = 0; i < count; ++i) masked[i] = static_cast<Acc<T>>(y[i]) > 0 ? dy[i] : static_cast<T>(Acc<T>(0));
 }
 
 // dx = dy scale - (x - mean) slope - shift; dx may be dy.
@@ -146,10 +142,14 @@ T* at(Address address) {
 
 }  // namespace
 
-void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var) {
+int64_t batch_norm_workspace(int64_t, int64_t, int64_t) { return 0; }
+
+void batch_norm_stats(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address,
+                      int64_t) {
     const Planes p = planes("batch_norm_stats", N, C, HW, 1);
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
+        if (HW == 1 && C > 0) return batch_norm_rows::stats(N, C, at<const T>(x), at<Acc<T>>(mean), at<Acc<T>>(var));
         stats(p, at<const T>(x), at<Acc<T>>(mean), at<Acc<T>>(var));
     });
 }
@@ -160,6 +160,9 @@ void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Ad
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
+        if (HW == 1 && C > 0)
+            return batch_norm_rows::fwd(N, C, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps,
+                                        at<const T>(residual), relu, at<T>(y));
         fwd(p, at<const T>(x), at<A>(mean), at<A>(var), at<A>(weight), at<A>(bias), eps, at<const T>(residual), relu,
             at<T>(y));
     });
@@ -167,12 +170,16 @@ void batch_norm_fwd(DType dtype, int64_t N, int64_t C, int64_t HW, Address x, Ad
 
 void batch_norm_bwd(DType dtype, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address y,
                     Address mean, Address var, Address weight, double eps, Address masked, Address dx, Address dweight,
-                    Address dbias) {
+                    Address dbias, Address, int64_t) {
     const Planes p = planes("batch_norm_bwd", N, C, HW, 0);
     if (y && !masked) throw std::invalid_argument("batch_norm_bwd: behind a ReLU (y) its gradient (masked) is written");
     with_dtype(dtype, [&](auto t) {
         using T = decltype(t);
         using A = const Acc<T>;
+        if (HW == 1 && C > 0)
+            return batch_norm_rows::bwd(N, C, training, at<const T>(x), at<const T>(dy), at<const T>(y), at<A>(mean),
+                                        at<A>(var), at<A>(weight), eps, at<T>(masked), at<T>(dx), at<Acc<T>>(dweight),
+                                        at<Acc<T>>(dbias));
         bwd(p, training, at<const T>(x), at<const T>(dy), at<const T>(y), at<A>(mean), at<A>(var), at<A>(weight), eps,
             at<T>(masked), at<T>(dx), at<Acc<T>>(dweight), at<Acc<T>>(dbias));
     });

@@ -72,7 +72,8 @@ std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape&, DType, const st
 void gemm(DType, bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, int64_t batch, Address a, int64_t lda,
           int64_t stride_a, Address b, int64_t ldb, int64_t stride_b, Address out);
 
-// Pooling: the shape of a depthwise convolution. index (N, C, P, Q): h * W + w of the maximum.
+// Pooling: the shape of a depthwise convolution. index (N, C, P, Q): h * W + w of the maximum. All arrays in the order
+// that shape.channels_last says.
 void max_pool2d_fwd(const ConvShape&, DType, Address x, Address y, Address index);
 void max_pool2d_bwd(const ConvShape&, DType, Address dy, Address index, Address dx);
 void avg_pool2d_fwd(const ConvShape&, DType, bool count_include_pad, Address x, Address y);
@@ -89,13 +90,19 @@ void cross_entropy(DType, int64_t rows, int64_t cols, Address x, Address labels,
 
 // Per channel of (N, C, HW). mean, var (biased), weight, bias, dweight, dbias are (C,) in Acc<T>. residual, of x's
 // shape, is added before the ReLU; 0: none. In bwd, y is the output if there was a ReLU, else 0; masked gets the
-// gradient behind the ReLU, and may be dx; dx may be 0.
-void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var);
+// gradient behind the ReLU, and may be dx; dx may be 0. The workspace is for CUDA.
+int64_t batch_norm_workspace(int64_t N, int64_t C, int64_t HW);
+void batch_norm_stats(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address workspace,
+                      int64_t bytes);
 void batch_norm_fwd(DType, int64_t N, int64_t C, int64_t HW, Address x, Address mean, Address var, Address weight,
                     Address bias, double eps, Address residual, bool relu, Address y);
 void batch_norm_bwd(DType, bool training, int64_t N, int64_t C, int64_t HW, Address x, Address dy, Address y,
                     Address mean, Address var, Address weight, double eps, Address masked, Address dx, Address dweight,
-                    Address dbias);
+                    Address dbias, Address workspace, int64_t bytes);
+
+// out (batch, columns, padded) = in (batch, rows, columns)^T, zeros from row `rows` on; elements of 2 or 4 bytes.
+void transpose_matrices(int size, int64_t batch, int64_t rows, int64_t columns, int64_t padded, Address in,
+                        Address out);
 
 // y = gelu(x) and its slope there, by the error function or by tanh; slope may be 0.
 void gelu(DType, bool tanh, int64_t count, Address x, Address y, Address slope);

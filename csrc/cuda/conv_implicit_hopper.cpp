@@ -43,7 +43,7 @@ struct Images {
         if (channels_last)
             pad_channels(images * plane, channels, padded(channels), first, memory, stream);
         else
-            nchw_to_nhwc(images, channels, plane, padded(channels), first, memory, stream);
+            transpose_matrices(2, images, channels, plane, padded(channels), first, memory, stream);
         return memory;
     }
 

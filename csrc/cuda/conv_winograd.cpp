@@ -117,7 +117,7 @@ struct Plan {
     // The planes of a chunk as the image of a 1x1 convolution.
     ConvShape as_image(int64_t stride) const {
         const int count = int(slices * planes), W = int(stride);
-        return {1, count * s.C, 1, W, count * s.K, 1, 1, 1, W, 0, 0, 1, 1, 1, 1, count * s.groups};
+        return {1, count * s.C, 1, W, count * s.K, 1, 1, 1, W, 0, 0, 1, 1, 1, 1, count * s.groups, 0};
     }
 
     // The product of `a` and `b` for all planes and groups, images standing for slices and planes.

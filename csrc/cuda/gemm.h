@@ -29,7 +29,7 @@ struct Gemm {
 void multiply(const Gemm& gemm, cudaStream_t stream, const char* op, const std::string& shape);
 
 // out = a b + bias (N,), then ReLU where relu; bias may be null. Of one image and one group only. False, and nothing
-// was done, where cuBLASLt has no kernel for this.
+// was done, where cuBLASLt has no kernel for this, or bias is not aligned to 16 bytes.
 bool multiply_with_ends(const Gemm& gemm, const void* bias, bool relu, cudaStream_t stream, const char* op,
                         const std::string& shape);
 

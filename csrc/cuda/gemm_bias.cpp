@@ -3,7 +3,8 @@
 // columns.
 //
 // Which kernel runs is cuBLASLt's choice, which it remembers by itself, among those without workspace, so that nothing
-// is allocated, and that add partial sums in float32.
+// is allocated, and that add partial sums in float32. None is told how a bias is aligned; some load 16 bytes of it at
+// once (Marian's src/tensors/gpu/prod.cpp found so on an A100).
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -42,7 +43,7 @@ struct Matrix {
 
 bool multiply_with_ends(const Gemm& g, const void* bias, bool relu, cudaStream_t stream, const char* op,
                         const std::string& shape) {
-    if (g.images != 1 || g.groups != 1 || g.accumulate || g.M == 0 || g.N == 0) return false;
+    if (g.images != 1 || g.groups != 1 || g.accumulate || g.M == 0 || g.N == 0 || alignment(bias) < 16) return false;
     const auto handle = reinterpret_cast<cublasLtHandle_t>(cublas_handle(stream));  // one holds the other
     const auto check = [&](cublasStatus_t status) { check_cublas(status, op, shape); };
 

@@ -23,7 +23,8 @@ class Algo:
     deterministic whether two runs give the same bits
     filters       (shape, dtype) -> bytes of the transformed filters that run takes for b, at a multiple of 64 bytes;
                   None: run takes the filters as they are
-    transform     (shape, dtype, b, filters) -> None: writes them; worth keeping while the weight does not change
+    transform     (shape, dtype, b, filters) -> None: writes them, whatever the order of images in memory; worth keeping
+                  while the weight does not change
     lacks         (extension) -> what it needs that the current device has not, or None
     channels_last whether it reads and writes images in (N, H, W, C) order, where the shape says so; else ``run`` copies
     """
@@ -97,8 +98,9 @@ def _fft(direction):
 
 
 def _implicit(shape, dtype):
-    """The elements of a group's image and filter are numbered in 32 bits."""
-    image = max(shape.C * shape.H * shape.W, shape.K * shape.P * shape.Q) // shape.groups
+    """The elements of a group's image and filter are numbered in 32 bits; in channels_last order groups are mixed."""
+    image = max(shape.C * shape.H * shape.W, shape.K * shape.P * shape.Q)
+    image //= 1 if shape.channels_last else shape.groups
     filters = (max(shape.C, shape.K) // shape.groups + 8) * shape.R * shape.S
     return max(image, filters) < 2**31
 
@@ -166,11 +168,12 @@ def _rows(device, direction):
             ("implicit_hopper", _hopper(direction), 32.0, "element"),  # the same; the terms are limited for it
             ("winograd4_split", _winograd_split(direction), 4.0, "plane"),
         ):
-            rows[name] = _row(device, direction, name, takes, error, bound, transforms)
+            row = _row(device, direction, name, takes, error, bound, transforms)
+            rows[name] = replace(row, channels_last=name.startswith("implicit"))
         if transforms:
             name = "winograd2_fused"
             rows[name] = _row(device, direction, name, _winograd(direction), errors[0], "plane", transforms)
-        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, channels_last=True)
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
     return rows
 
 

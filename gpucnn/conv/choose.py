@@ -17,7 +17,8 @@ class Limits(NamedTuple):
     """What selects before speed does: the settings of the same names.
 
     max_error       rows whose error factor (Algo.error) is larger are left out
-    workspace       bytes beside the operands: transformed filters, workspace and copies in another layout
+    workspace       bytes beside the operands: transformed filters, workspace and copies in another layout; where no row
+                    has room for its copies, they do not count: only the order of the operands needs them
     deterministic   rows that may give other bits in another run are left out
     """
 
@@ -56,10 +57,19 @@ def _images_bytes(shape, dtype):
 
 @lru_cache(maxsize=4096)
 def _candidates(kind, direction, shape, dtype, limits, machine):
+    found = _rows(kind, direction, shape, dtype, limits, counted=True)
+    if shape.channels_last and all(c.excluded for c in found):
+        found = _rows(kind, direction, shape, dtype, limits, counted=False)
+    return found
+
+
+def _rows(kind, direction, shape, dtype, limits, counted):
+    """A Candidate for each row, whose copies count as memory beside the operands or not."""
     found = []
     in_nchw = _images_bytes(shape, dtype) if shape.channels_last else 0
     for name, row in ALGOS[kind, direction].items():
         given, copies = (shape, 0) if row.channels_last else (shape.channels_first, in_nchw)
+        room = limits.workspace - copies * counted
         filters = workspace = 0
         excluded = None
         if not row.takes(given, dtype):
@@ -70,14 +80,15 @@ def _candidates(kind, direction, shape, dtype, limits, machine):
             if row.filters:
                 filters = row.filters(given, dtype) + ALIGNMENT
             workspace, best = row.workspace(given, dtype)
-            if copies + filters + workspace > limits.workspace:
-                excluded = f"needs {copies + filters + workspace} bytes, more than {limits.workspace}"
+            if filters + workspace > room:
+                needed = filters + workspace + copies * counted
+                excluded = f"needs {needed} bytes, more than {limits.workspace}"
             elif row.error > limits.max_error:
                 excluded = f"has an error factor of {row.error:g}, more than {limits.max_error:g}"
             elif limits.deterministic and not row.deterministic:
                 excluded = "may give other bits in another run"
             else:
-                workspace = min(best, limits.workspace - filters - copies)
+                workspace = min(best, room - filters)
         found.append(Candidate(name, given, copies, filters, workspace, row.error, row.bound, excluded))
     return tuple(found)
 

@@ -31,13 +31,13 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
 
     a, b and bias are float32, float16, bfloat16 (or float64 on the CPU), all of one dtype and on one device. Sums are
     in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA twice). Bytes beside the
-    operands stay below the setting ``workspace``. ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a
-    name that cannot do the shape is a ValueError. A ``version`` says that w is unchanged since the last call with the
-    same array and version: then its transform, if the row has one, is kept for the next call. On CUDA the work is
-    queued on the current CuPy stream.
+    operands stay below the setting ``workspace``; so do copies into another order, unless no row has room for them.
+    ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a name that cannot do the shape is a ValueError.
+    A ``version`` says that w is unchanged since the last call with the same array and version: then its transform, if
+    the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream.
 
     Where memory runs out, all that is only kept for later is freed. If that is not enough, "auto" and "find" warn, and
-    take a row that needs at most half as many bytes beside the operands; a named row is a MemoryError.
+    take a row that needs at most half as many bytes beside the operands, and copies; a named row is a MemoryError.
 
     >>> import numpy as np
     >>> from gpucnn.conv import shape_of
@@ -63,7 +63,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             y = xp.empty(out.shape, out.dtype) if last[2] else y
         operand = w
         if keep and row.transform:
-            key = (candidate.name, direction, dtype, taken.ints[1:], find.machine(kind))
+            key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], find.machine(kind))
             operand = kept_filters(b, version, key, lambda: _transformed(row, taken, dtype, w, candidate, xp.empty))
             memory = _scratch(xp, candidate.workspace)
         elif row.transform:
@@ -74,7 +74,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             memory = _scratch(xp, candidate.workspace)
         row.run(taken, dtype, x, operand, y, memory, bias, relu)
         if y is not arrays[2]:
-            arrays[2][...] = layout.channels_last(y)
+            layout.in_memory(y, True, out=arrays[2])
 
     def time(candidate):
         return find.seconds_of(lambda: _retried(kind, lambda: execute(candidate)), kind)
@@ -141,11 +141,15 @@ def _retried(kind, call):
 
 
 def _smaller(kind, direction, shape, dtype, failed):
-    """The Candidate to run where memory did not suffice for ``failed``, of at most half its bytes, or None."""
-    with config.using(workspace=failed.beside // 2, find=False):
-        if not failed.beside or all(c.excluded for c in candidates(kind, direction, shape, dtype)):
+    """The Candidate to run where memory did not suffice for ``failed``, or None.
+
+    It has at most half the bytes beside operands and copies, which nearly all rows make alike.
+    """
+    with config.using(workspace=failed.copies + (failed.filters + failed.workspace) // 2, find=False):
+        if all(c.excluded for c in candidates(kind, direction, shape, dtype)):
             return None
-        return pick(kind, direction, shape, dtype)
+        choice = pick(kind, direction, shape, dtype)
+        return choice if choice.beside < failed.beside else None
 
 
 def _transformed(row, shape, dtype, w, candidate, empty):

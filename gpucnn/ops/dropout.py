@@ -30,7 +30,8 @@ def _drop(op, x, p, training, shared):
 def dropout(x, p=0.5, training=True):
     """In training, each element is zero with probability p and otherwise scaled by 1 / (1 - p); else x itself.
 
-    Of a layer's weights instead of its inputs, this is DropConnect (Wan et al. 2013).
+    Of a layer's weights instead of its inputs, this is DropConnect (Wan et al. 2013). With the same seed, images in
+    channels_last order lose other elements than those in channels_first order.
     """
     return _drop("dropout", x, p, training, lambda x: ...)
 

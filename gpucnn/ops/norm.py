@@ -4,14 +4,27 @@ from math import prod
 
 import numpy as np
 
-from .. import autograd, checks
+from .. import autograd, checks, native
 from .. import dtype as dtypes
 from ..autograd import Function
-from ..device import array_module, launch
+from ..device import array_module, kind_of, launch
 from ..layout import empty, from_memory, in_memory, is_channels_last
 from ..tensor import as_tensor
 from .elementwise import add, astype, mul, to_device
-from .shape import reshape
+from .shape import reshape, to_layout
+
+
+def _workspace(sizes, x):
+    """What the native functions of batch normalisation need for sizes (N, C, HW) of x, and its bytes."""
+    size = getattr(native, kind_of(x))().batch_norm_workspace(*sizes)
+    return array_module(x).empty(size, np.uint8), size
+
+
+def _statistics(sizes, x, dtype):
+    """The mean and the biased variance of each channel of x, whose sizes are (N, C, HW)."""
+    mean, var = (array_module(x).empty(sizes[1], dtype) for _ in range(2))
+    launch("batch_norm_stats", x.dtype, *sizes, x, mean, var, *_workspace(sizes, x))
+    return mean, var
 
 
 class BatchNorm(Function):
@@ -28,8 +41,7 @@ class BatchNorm(Function):
         y = empty(xp, x.shape, x.dtype, self.last)
         x, out = in_memory(x, self.last), in_memory(y, self.last)
         if self.training:
-            self.mean, self.var = xp.empty(C, wide), xp.empty(C, wide)
-            launch("batch_norm_stats", x.dtype, *self.sizes, x, self.mean, self.var)
+            self.mean, self.var = _statistics(self.sizes, x, wide)
             self._move_running(self.sizes[0] * self.sizes[2])
         else:
             self.mean, self.var = (
@@ -62,6 +74,7 @@ class BatchNorm(Function):
             "batch_norm_bwd",
             *(x.dtype, self.training, *self.sizes, x, gy, y if self.relu else 0, self.mean, self.var),
             *(xp.ascontiguousarray(weight, wide), self.eps, masked if self.relu else 0, dx, dweight, dbias),
+            *_workspace(self.sizes, x),
         )
         grads = from_memory(dx, self.last) if self.needs[0] else None, dweight, dbias
         return grads if len(self.needs) == 3 else (*grads, from_memory(masked if self.relu else gy, self.last))
@@ -143,9 +156,8 @@ class Standardize(Function):
     def forward(self, x):
         xp, x = array_module(x), array_module(x).ascontiguousarray(x)
         rows, columns = x.shape
-        mean, var = xp.empty(rows, x.dtype), xp.empty(rows, x.dtype)
+        mean, var = _statistics((1, rows, columns), x, x.dtype)
         y = xp.empty(x.shape, x.dtype)
-        launch("batch_norm_stats", x.dtype, 1, rows, columns, x, mean, var)
         one, zero = xp.ones(rows, x.dtype), xp.zeros(rows, x.dtype)
         launch("batch_norm_fwd", x.dtype, 1, rows, columns, x, mean, var, one, zero, self.eps, 0, False, y)
         self.save(x, mean, var)
@@ -159,6 +171,7 @@ class Standardize(Function):
             "batch_norm_bwd",
             *(x.dtype, True, 1, rows, columns, x, xp.ascontiguousarray(gy), 0, mean, var),
             *(xp.ones(rows, x.dtype), self.eps, 0, dx, unused[0], unused[1]),
+            *_workspace((1, rows, columns), x),
         )
         return dx
 
@@ -218,5 +231,8 @@ def group_norm(x, groups, weight=None, bias=None, *, eps=1e-5):
     checks.floats("group_norm", x)
     if x.ndim < 2 or checks.whole(groups, "group_norm groups") < 1 or x.shape[1] % groups:
         raise ValueError(f"group_norm: takes (N, C, ...) and a divisor of C, but came {groups} groups ({x.shape})")
+    layout = x.layout
+    x = to_layout(x, "channels_first") if x.ndim == 4 else x  # where an example's group is a row
     y = _standardize(x, x.shape[0] * groups, eps)
-    return _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)
+    y = _affine("group_norm", y, weight, bias, x.shape[1:2], x.ndim - 2, x)
+    return to_layout(y, layout) if x.ndim == 4 else y

@@ -10,7 +10,7 @@ from .. import dtype as dtypes
 from ..autograd import Function
 from ..conv import ConvShape
 from ..device import array_module, launch
-from ..layout import empty, in_memory, is_channels_last
+from ..layout import channels_last, empty, from_memory, in_memory, is_channels_last, moved
 from ..tensor import as_tensor
 from .reduce import mean
 
@@ -39,7 +39,9 @@ class AvgPool2d(Function):
         xp, (h, w) = array_module(x), self.border
         last = self.shape.channels_last
         if h or w:
-            x = xp.pad(x, ((0, 0), (0, 0), (h, h), (w, w)))
+            images = channels_last(x) if last else x
+            sides = ((h, h), (w, w))
+            x = from_memory(xp.pad(images, ((0, 0), *sides, (0, 0)) if last else ((0, 0), (0, 0), *sides)), last)
         y = empty(xp, self.shape.y, x.dtype, last)
         launch("avg_pool2d_fwd", self.shape, x.dtype, self.count_include_pad, in_memory(x, last), in_memory(y, last))
         return y
@@ -135,7 +137,8 @@ class AdaptiveAvgPool2d(Function):
         rows = [x[:, :, b].sum(axis=2, dtype=wide, keepdims=True) for b in _bins(x.shape[2], P)]
         tall = xp.concatenate(rows, axis=2)
         columns = [tall[..., b].sum(axis=3, keepdims=True) for b in _bins(x.shape[3], Q)]
-        return (xp.concatenate(columns, axis=3) * self._weights(xp, wide)).astype(x.dtype, copy=False)
+        y = (xp.concatenate(columns, axis=3) * self._weights(xp, wide)).astype(x.dtype, copy=False)
+        return moved(y, self.last)
 
     def _weights(self, xp, wide):
         """(P, Q): 1 / the pixels of each bin."""
@@ -161,6 +164,8 @@ class AdaptiveMaxPool2d(Function):
 
     def forward(self, x):
         xp, (N, C, H, W) = array_module(x), x.shape
+        self.last = is_channels_last(x)
+        x = in_memory(x, False)
         self.before, bins = x.shape, list(product(*map(_bins, (H, W), self.output_size)))
         planes = x.reshape(N * C, H, W)
         y, index = xp.empty((N * C, len(bins)), x.dtype), xp.empty((N * C, len(bins)), np.int32)
@@ -170,16 +175,16 @@ class AdaptiveMaxPool2d(Function):
             y[:, i] = values[xp.arange(N * C), at]
             index[:, i] = (rows.start + at // width) * W + columns.start + at % width
         self.save(index)  # where in its plane each maximum was: h W + w
-        return y.reshape(N, C, *self.output_size)
+        return moved(y.reshape(N, C, *self.output_size), self.last)
 
     def backward(self, gy):
         (index,) = self.saved
         xp, (N, C, H, W) = array_module(gy), self.before
-        gy, planes = gy.reshape(index.shape), xp.arange(N * C)
+        gy, planes = in_memory(gy, False).reshape(index.shape), xp.arange(N * C)
         dx = xp.zeros((N * C, H * W), dtypes.accumulate(gy.dtype))
         for i in range(index.shape[1]):  # bins may share a pixel, planes do not
             dx[planes, index[:, i]] += gy[:, i]
-        return dx.reshape(self.before)
+        return moved(dx.reshape(self.before), self.last)
 
 
 def _adaptive(op, x, output_size):

@@ -2,42 +2,54 @@
 
 from math import prod
 
+import numpy as np
+
 from .. import checks
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..conv import ConvShape
 from ..device import array_module, launch
+from ..layout import channels_last, from_memory, is_channels_last
 from ..tensor import as_tensor
 
 
 class LocalResponseNorm(Function):
     """y = x d**-beta with d = k + alpha S(x x), S the sum over the window of channels.
 
-    S is average pooling, without the division, over an image that has the channels for rows and the pixels for columns.
+    S is average pooling, without the division, over an image that has the channels for rows and the pixels for columns,
+    or in channels_last order the pixels for rows and the channels for columns.
     """
 
     def forward(self, x):
-        xp, wide = array_module(x), x.astype(dtypes.accumulate(x.dtype), copy=False)
-        N, C, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
+        xp, N, C, pixels = array_module(x), x.shape[0], x.shape[1], prod(x.shape[2:])
+        self.last = is_channels_last(x)
+        x = channels_last(x) if self.last else x
+        wide = x.astype(dtypes.accumulate(x.dtype), copy=False)
         # Of an even window the greater half is before the channel; the last of C + 1 windows is left out.
-        self.windows = ConvShape(N, 1, C, pixels, 1, self.size, 1, pad=(self.size // 2, 0))
+        if self.last:
+            self.windows = ConvShape(N, 1, pixels, C, 1, 1, self.size, pad=(0, self.size // 2))
+            self.kept = np.s_[..., :C]
+        else:
+            self.windows = ConvShape(N, 1, C, pixels, 1, self.size, 1, pad=(self.size // 2, 0))
+            self.kept = np.s_[:, :, :C]
         square = xp.ascontiguousarray((wide * wide).reshape(self.windows.x))
         total = xp.empty(self.windows.y, wide.dtype)
         launch("avg_pool2d_fwd", self.windows, wide.dtype, True, square, total)
-        divisor = self.k + self.alpha * self.size * total[:, :, :C].reshape(x.shape)
+        divisor = self.k + self.alpha * self.size * total[self.kept].reshape(x.shape)
         self.save(x, divisor)
-        return (wide * divisor**-self.beta).astype(x.dtype, copy=False)
+        return from_memory((wide * divisor**-self.beta).astype(x.dtype, copy=False), self.last)
 
     def backward(self, gy):
         """dx = gy d**-beta - 2 alpha beta x S^T(gy x d**(-beta - 1))."""
         x, divisor = self.saved
-        xp, (N, _, windows, pixels) = array_module(x), self.windows.y
-        direct = gy * divisor**-self.beta
-        weighted = xp.zeros((N, 1, windows, pixels), divisor.dtype)
-        weighted[:, 0, : x.shape[1]] = (direct * x / divisor).reshape(N, x.shape[1], pixels)
+        xp = array_module(x)
+        direct = (channels_last(gy) if self.last else gy) * divisor**-self.beta
+        weighted = xp.zeros(self.windows.y, divisor.dtype)
+        weighted[self.kept] = (direct * x / divisor).reshape(self.windows.x)
         spread = xp.empty(self.windows.x, divisor.dtype)
         launch("avg_pool2d_bwd", self.windows, divisor.dtype, True, weighted, spread)
-        return direct - (2 * self.alpha * self.beta * self.size) * spread.reshape(x.shape) * x
+        dx = direct - (2 * self.alpha * self.beta * self.size) * spread.reshape(x.shape) * x
+        return from_memory(dx, self.last)
 
 
 def local_response_norm(x, size=5, alpha=1e-4, beta=0.75, k=2.0):

@@ -7,23 +7,20 @@ import numpy as np
 from .. import dtype as dtypes
 from ..autograd import Function
 from ..device import array_module
-from ..layout import LAYOUTS, channels_first, channels_last, from_memory, in_memory, is_channels_last
+from ..layout import LAYOUTS, channels_first, channels_last, is_channels_last, moved
 from ..tensor import Tensor, as_tensor
 from .elementwise import unbroadcast
 
 
 class ToLayout(Function):
+    view = True  # of one channel or one pixel
+
     def forward(self, x):
         self.before = is_channels_last(x)
-        return self._moved(x, self.last)
+        return moved(x, self.last)
 
     def backward(self, gy):
-        return self._moved(gy, self.before)
-
-    @staticmethod
-    def _moved(x, last):
-        memory = in_memory(x, last)
-        return from_memory(memory.reshape(-1).reshape(memory.shape), last)  # the strides of lengths of 1 say it, too
+        return moved(gy, self.before)
 
 
 class Reshape(Function):
@@ -182,9 +179,9 @@ def unsqueeze(x, axis):
 def to_layout(x, layout):
     """x (N, C, H, W), in another order in memory: "channels_last", so (N, H, W, C), or "channels_first".
 
-    The values, and all that is computed from them, are the same. Convolutions, pooling, normalisation and operations on
-    each element keep the order of their input, so that a network is brought into it at its border: 16-bit tensor cores
-    read channels_last, and every other order is copied for them.
+    The values are the same, and so is all that is computed from them but the choice of ``dropout``. Convolutions,
+    pooling, normalisation and operations on each element keep the order of their input, so that a network is brought
+    into it at its border: 16-bit tensor cores read channels_last, and every other order is copied for them.
 
     >>> to_layout(as_tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]), "channels_last").layout
     'channels_last'

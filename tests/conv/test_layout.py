@@ -78,3 +78,19 @@ def test_copies_count_as_memory_beside_the_operands():
     assert rows["direct"].excluded == f"needs {both} bytes, more than {both - 1}" and not rows["gemm"].excluded
     assert {line.name: line.workspace for line in plan(shape).lines}["direct"] == both
     assert plan(shape).choice == "gemm"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("workspace", [0, 6_000, 12_000, 40_000])
+def test_copies_that_every_row_needs_do_not_count(direction, workspace):
+    """Large images in channels_last order are computed under the same limit as those in channels_first order."""
+    first = ConvShape(2, 8, 19, 17, 12, 3, 3, (1, 1))
+    shape = replace(first, channels_last=True)
+    a, b = operands(shape, direction, np.float32)
+    with config.using(workspace=workspace):
+        able, wanted = (candidates("cpu", direction, s, "float32") for s in (shape, first))
+        assert [c.name for c in able if not c.excluded] == [c.name for c in wanted if not c.excluded] != []
+        assert all(c.filters + c.workspace <= workspace < c.copies for c in able if not c.excluded)
+        check_conv(direction, shape, a, b, run(direction, shape, a, b), 2.0)
+        limits = [c.excluded for c in able if c.excluded and c.excluded.startswith("needs")]
+        assert limits == [c.excluded for c in wanted if c.excluded and c.excluded.startswith("needs")]

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,14 +40,17 @@ def memory(monkeypatch):
 
 
 @pytest.mark.parametrize("most", [200_000, 20_000, 0])
-def test_auto_takes_a_row_that_needs_less(memory, most):
-    x, w = operands(SHAPE, "fwd", np.float32)
-    first = pick("cpu", "fwd", SHAPE, "float32")
-    wanted = first.beside
-    assert wanted > 200_000
+@pytest.mark.parametrize("last", [False, True])
+def test_auto_takes_a_row_that_needs_less(memory, most, last):
+    shape = replace(SHAPE, channels_last=last)
+    x, w = operands(shape, "fwd", np.float32)
+    first = pick("cpu", "fwd", shape, "float32")
+    wanted = first.beside - first.copies
+    assert wanted > 200_000 and bool(first.copies) == last
     memory.most = most
-    with pytest.warns(UserWarning, match=f"conv fwd: {first.name} needs {wanted} bytes .*, but no {wanted} bytes"):
-        y = run("fwd", SHAPE, x, w)
+    said = f"conv fwd: {first.name} needs {first.beside} bytes .*, but no {wanted} bytes"
+    with pytest.warns(UserWarning, match=said):
+        y = run("fwd", shape, x, w)
     row = ALGOS["cpu", "fwd"]["winograd2"]
     check_conv("fwd", SHAPE, x, w, y, row.error, row.bound)
     failed, (used,) = [size for size in memory if size > most], [size for size in memory if size <= most]

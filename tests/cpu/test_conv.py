@@ -102,7 +102,7 @@ def test_nan_and_infinity_stay_where_they_belong(kernels, row):
 
 def test_an_impossible_shape_is_refused(kernels):
     class Shape:
-        ints = (1, 3, 5, 5, 4, 3, 3, 4, 3, 0, 0, 1, 1, 1, 1, 1)  # P is 3, not 4
+        ints = (1, 3, 5, 5, 4, 3, 3, 4, 3, 0, 0, 1, 1, 1, 1, 1, 0)  # P is 3, not 4
 
     with pytest.raises(ValueError, match="ConvShape: the output size does not follow from the input size"):
         kernels.lib.conv_im2col_workspace(Shape(), "float32", "fwd")

@@ -96,6 +96,13 @@ class Kernels:
         """(least, best) bytes of a row."""
         return (0, 0) if row == "direct" else getattr(self.lib, f"conv_{row}_workspace")(shape, dtype, direction)
 
+    def batch_norm(self, part, dtype, *args):
+        """batch_norm_stats or batch_norm_bwd, ``part`` of it, with its workspace; the sizes are the first three of the
+        numbers among the arguments."""
+        sizes = [arg for arg in args if type(arg) is int][:3]
+        size = self.lib.batch_norm_workspace(*sizes)
+        return self(f"batch_norm_{part}", dtype, *args, Out((size,), np.uint8), size)[:-1]
+
     def conv(self, row, direction, shape, dtype, a, b, workspace=None, bias=None, relu=False):
         """One direction of a convolution, with a workspace of this many bytes (by default the best); fwd may have a
         bias (K,) and ReLU."""

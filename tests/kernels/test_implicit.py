@@ -1,13 +1,16 @@
 """Implicit GEMM beyond the cases of every row: both tile sizes, splits of the sum, accuracy of split operands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gpucnn.conv.algos import ALGOS
 from gpucnn.conv.reference import convolve
 from gpucnn.conv.shape import DIRECTIONS, ConvShape
+from gpucnn.layout import in_memory
 from tests.cases import CASES, operands
-from tests.kernels.harness import DTYPES
+from tests.kernels.harness import DTYPES, Out
 from tests.tolerance import check, check_conv
 
 # (row, dtype of native code, dtype of the arrays)
@@ -46,6 +49,51 @@ def test_a_batch_has_the_bits_of_its_images(kernels, row, name, dtype, direction
     whole = kernels.conv(row, direction, shape, name, a, b)
     for n in (0, 1, images - 1):
         assert kernels.conv(row, direction, one, name, a[n : n + 1], b).tobytes() == whole[n : n + 1].tobytes()
+
+
+# Channels that are chunks of 16 bytes, or some chunks and a part (12 and 20 in 16 bits), or less than one.
+LAST = {
+    "whole": ConvShape(2, 16, 8, 11, 24, 3, 2, (1, 1), (2, 1), (1, 2)),
+    "whole_in_groups": ConvShape(2, 16, 6, 5, 48, 2, 3, (0, 1), (1, 2), groups=2),
+    "parts_in_groups": ConvShape(1, 24, 7, 6, 40, 3, 2, (1, 0), (2, 2), groups=2),
+    "rgb": ConvShape(1, 3, 12, 11, 33, 4, 5, (2, 1), (2, 3)),
+    "gray": ConvShape(3, 1, 9, 8, 20, 3, 3, (2, 2), (1, 1), (2, 2)),
+    "large_tile": ConvShape(1, 72, 17, 17, 80, 2, 1),
+    "large_tile_of_parts": ConvShape(1, 70, 17, 17, 66, 1, 2),
+}
+
+
+@every_kind
+@pytest.mark.parametrize("case", LAST)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_channels_last_has_the_same_bits(kernels, row, name, dtype, direction, case):
+    """Its sums have the same order."""
+    shape = LAST[case]
+    a, b = operands(shape, direction, dtype)
+    ends = {}
+    if direction == "fwd":
+        ends = {"bias": np.linspace(-2, 2, shape.K).astype(dtype), "relu": True}
+    first, last = (
+        kernels.conv(row, direction, replace(shape, channels_last=last), name, a, b, **ends) for last in (False, True)
+    )
+    assert np.array_equal(first, last)
+
+
+@pytest.mark.parametrize("name", ["float16", "float32"])
+def test_channels_last_at_any_address(kernels, name):
+    """Where chunks are not aligned, single elements are read."""
+    shape = replace(LAST["whole"], channels_last=True)
+    dtype = DTYPES[name]
+    x, w = operands(shape, "fwd", dtype)
+    x = in_memory(x, True)
+    filters = Out((kernels.lib.conv_implicit_filters_bytes(shape, name, "fwd"),), np.uint8)
+    (filters,) = kernels("conv_implicit_filters", shape, name, "fwd", w, filters)
+    _held, address = kernels.memory(np.concatenate([np.zeros(1, dtype), x.ravel()]).view(np.uint8))
+    aligned, other = (
+        kernels("conv_implicit_fwd", shape, name, data, filters, 0, False, Out(shape.y, dtype), 0, 0)
+        for data in (x, address + dtype.itemsize)
+    )
+    assert np.array_equal(aligned, other)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -128,11 +176,12 @@ def test_what_does_not_fit_is_refused(kernels):
             kernels.conv("implicit_split", direction, shape, "float16", *operands(shape, direction, half))
     small, large = (ConvShape(1, 6, 2**15, width, 9, 1, 1, groups=3) for width in (2**16 // 3, 2**16 // 3 + 1))
     assert ALGOS["cuda", "fwd"]["implicit"].takes(small, "float32")
-    assert not ALGOS["cuda", "fwd"]["implicit"].takes(large, "float32")
-    with pytest.raises(
-        ValueError, match=r"conv_implicit_fwd: image and filter .* 2\^31 elements in a group, but came x"
-    ):
-        kernels.lib.conv_implicit_fwd(large, "float32", 0, 0, 0, False, 0, 0, 0, 0)
+    for shape in (large, replace(small, channels_last=True)):
+        assert not ALGOS["cuda", "fwd"]["implicit"].takes(shape, "float32")
+        with pytest.raises(
+            ValueError, match=r"conv_implicit_fwd: image and filter .* 2\^31 elements in a group, but came x"
+        ):
+            kernels.lib.conv_implicit_fwd(shape, "float32", 0, 0, 0, False, 0, 0, 0, 0)
     for name in ("conv_implicit_workspace", "conv_implicit_filters_bytes"):
         with pytest.raises(ValueError, match=f"{name}: direction is fwd, dgrad or wgrad, but came forward"):
             getattr(kernels.lib, name)(shape, "float32", "forward")

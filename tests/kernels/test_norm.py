@@ -6,7 +6,9 @@ import pytest
 from tests.kernels.harness import Out
 from tests.tolerance import check
 
-SIZES = [(2, 3, 1), (5, 2, 7), (4, 9, 150), (1, 1, 2000), (64, 10, 1)]
+# HW = 1: one, two and more channels a thread, parts of several rows each, more channels than a block takes.
+ROWS = [(2, 3, 1), (64, 10, 1), (700, 1, 1), (300, 70, 1)]
+SIZES = [(5, 2, 7), (4, 9, 150), (1, 1, 2000), *ROWS]
 EPS = 1e-5
 ROUNDINGS = 16  # of the few operations after a sum
 
@@ -19,7 +21,7 @@ def channel(values):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_stats(kernels, sizes, offset, dtype):
     x = (offset + np.random.default_rng(0).standard_normal(sizes)).astype(dtype)
-    mean, var = kernels("batch_norm_stats", dtype.name, *sizes, x, Out((sizes[1],)), Out((sizes[1],)))
+    mean, var = kernels.batch_norm("stats", dtype.name, *sizes, x, Out((sizes[1],)), Out((sizes[1],)))
     x = x.astype(np.float64)
     wanted = x.mean(axis=(0, 2))
     spread = np.abs(x - channel(wanted)).mean(axis=(0, 2))
@@ -67,8 +69,8 @@ def test_backward(kernels, parts, training, relu, dtype):
     y = np.random.default_rng(1).integers(-1, 2, x.shape).astype(dtype) if relu else 0  # zeros are not behind a ReLU
     inputs = (dtype.name, training, *x.shape, x, dy, y, mean, var, weight, EPS)
     outs = Out(x.shape, dtype) if relu else 0, Out(x.shape, dtype), Out((C,)), Out((C,))
-    *masked, dx, dweight, dbias = kernels("batch_norm_bwd", *inputs, *outs)
-    only = kernels("batch_norm_bwd", *inputs, outs[0], 0, Out((C,)), Out((C,)))  # dx not wanted
+    *masked, dx, dweight, dbias = kernels.batch_norm("bwd", *inputs, *outs)
+    only = kernels.batch_norm("bwd", *inputs, outs[0], 0, Out((C,)), Out((C,)))  # dx not wanted
     assert np.array_equal(only[-2], dweight) and np.array_equal(only[-1], dbias)
     if relu:
         dy = np.where(y > 0, dy, dtype.type(0))
@@ -95,7 +97,7 @@ def test_nan_behind_a_relu(kernels):
     (y,) = kernels("batch_norm_fwd", "float32", 1, 1, 3, x, zero, one, one, zero, 0.0, 0, True, Out(x.shape))
     assert np.array_equal(y, [[[np.nan, 0, 2]]], equal_nan=True)
     inputs = ("float32", False, 1, 1, 3, zero + np.ones_like(x), np.ones_like(x), y, zero, one, one, 0.0)
-    masked, *_ = kernels("batch_norm_bwd", *inputs, Out(x.shape), 0, Out((1,)), Out((1,)))
+    masked, *_ = kernels.batch_norm("bwd", *inputs, Out(x.shape), 0, Out((1,)), Out((1,)))
     assert np.array_equal(masked, [[[0, 0, 1]]])
 
 
@@ -103,23 +105,42 @@ def test_no_place_for_the_gradient_behind_a_relu(kernels):
     x, one = np.ones((1, 1, 3), np.float32), np.ones(1, np.float32)
     inputs = ("float32", False, 1, 1, 3, x, x, x, one, one, one, 0.0)
     with pytest.raises(ValueError, match=r"batch_norm_bwd: behind a ReLU"):
-        kernels("batch_norm_bwd", *inputs, 0, 0, Out((1,)), Out((1,)))
+        kernels.batch_norm("bwd", *inputs, 0, 0, Out((1,)), Out((1,)))
 
 
-def test_same_bits_in_any_thread_order(kernels, dtype):
-    sizes = (3, 4, 300)
+@pytest.mark.parametrize("sizes", [(3, 4, 300), (700, 4, 1)])
+def test_same_bits_in_any_thread_order(kernels, sizes, dtype):
     x = np.random.default_rng(0).standard_normal(sizes).astype(dtype)
     runs = []
     for seed in range(5):
         kernels.seed(seed)
-        outputs = kernels("batch_norm_stats", dtype.name, *sizes, x, Out((4,)), Out((4,)))
+        outputs = kernels.batch_norm("stats", dtype.name, *sizes, x, Out((4,)), Out((4,)))
         runs.append(b"".join(out.tobytes() for out in outputs))
     assert len(set(runs)) == 1
 
 
-def test_an_empty_batch(kernels):
-    x, four = np.zeros((0, 4, 9), np.float32), np.ones(4, np.float32)
+@pytest.mark.parametrize("pixels", [9, 1])
+def test_an_empty_batch(kernels, pixels):
+    x, four = np.zeros((0, 4, pixels), np.float32), np.ones(4, np.float32)
     kernels("batch_norm_fwd", "float32", *x.shape, x, four, four, four, four, EPS, 0, False, Out(x.shape))
     inputs = ("float32", True, *x.shape, x, x, 0, four, four, four, EPS, 0)
-    _, dweight, dbias = kernels("batch_norm_bwd", *inputs, Out(x.shape), Out((4,)), Out((4,)))
+    _, dweight, dbias = kernels.batch_norm("bwd", *inputs, Out(x.shape), Out((4,)), Out((4,)))
     assert (dweight == 0).all() and (dbias == 0).all()
+
+
+def test_no_channels(kernels):
+    """A matrix (5, 0) has no statistics, no result and no gradient."""
+    x, none = np.zeros((5, 0, 1), np.float32), np.zeros(0, np.float32)
+    kernels.batch_norm("stats", "float32", *x.shape, x, none, none)
+    kernels("batch_norm_fwd", "float32", *x.shape, x, none, none, none, none, EPS, 0, False, none)
+    kernels.batch_norm("bwd", "float32", True, *x.shape, x, x, 0, none, none, none, EPS, 0, none, none, none)
+
+
+def test_too_small_a_workspace(kernels):
+    """Where one is needed."""
+    size = kernels.lib.batch_norm_workspace(64, 4, 1)
+    if not size:
+        pytest.skip("needs none")
+    x = np.zeros((64, 4), np.float32)
+    with pytest.raises(ValueError, match=rf"batch_norm_stats: needs a workspace of {size} bytes, but has {size - 1}"):
+        kernels("batch_norm_stats", "float32", 64, 4, 1, x, Out((4,)), Out((4,)), Out((size,), np.uint8), size - 1)

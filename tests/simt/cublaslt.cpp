@@ -118,7 +118,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     const uint64_t m = ta ? a.cols : a.rows, k = ta ? a.rows : a.cols, n = tb ? b.rows : b.cols;
     if (d.rows != m || d.cols != n || (tb ? b.cols : b.rows) != k || kernel.chosen != 1 ||
         !divides(kernel.alignment[0], A) || !divides(kernel.alignment[1], B) || !divides(kernel.alignment[2], C) ||
-        !divides(kernel.alignment[3], D) || (product.ends & CUBLASLT_EPILOGUE_BIAS && !product.bias))
+        !divides(kernel.alignment[3], D) ||
+        (product.ends & CUBLASLT_EPILOGUE_BIAS && (!product.bias || !divides(16, product.bias))))
         return CUBLAS_STATUS_INVALID_VALUE;
     std::vector<float> sums(m * n);
     cublasSetStream(handle, stream);

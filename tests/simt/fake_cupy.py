@@ -2,6 +2,7 @@
 
 An array wraps a NumPy array and is as strict as CuPy's: it meets no NumPy array in an operation, turns into none by
 itself, and stays an array at shape (). ``empty`` is filled with NaN, as memory that somebody used before would be.
+Results lie in memory in C order whatever the order of the operands, but for those of ``astype`` and ``*_like``.
 Only what CuPy offers under the same name and gpucnn uses is here.
 """
 
@@ -30,14 +31,19 @@ def unwrap(value):
     return value
 
 
-def wrap(value, source=None):
-    """An array of this module around a NumPy result; a view of ``source`` where it shares its memory."""
+KEEP_ORDER = {"astype", "copy", "ones_like", "zeros_like"}  # or say themselves which one they want
+
+
+def wrap(value, source=None, ordered=False):
+    """An array of this module around a NumPy result; a view of ``source`` where it shares its memory, else ``ordered``
+    in C order."""
     if isinstance(value, tuple):
-        return tuple(wrap(item, source) for item in value)
+        return tuple(wrap(item, source, ordered) for item in value)
     if not isinstance(value, (np.ndarray, np.generic)):
         return value
-    result = ndarray(np.asarray(value))
-    if isinstance(source, ndarray) and np.may_share_memory(value, source.host):
+    view = isinstance(source, ndarray) and np.may_share_memory(value, source.host)
+    result = ndarray(np.asarray(value, order="C" if ordered and not view else "K"))
+    if view:
         result.base = source if source.base is None else source.base
     return result
 
@@ -53,7 +59,8 @@ def on_host(function):
     """The NumPy function, on arrays of this module."""
 
     def call(*args, **options):
-        return wrap(function(*map(unwrap, args), **unwrap(options)), args[0] if args else None)
+        result = function(*map(unwrap, args), **unwrap(options))
+        return wrap(result, args[0] if args else None, function.__name__ not in KEEP_ORDER)
 
     return call
 
@@ -126,19 +133,19 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
         def method(*args, **options):
             result = getattr(self.host, name)(*map(unwrap, args), **unwrap(options))
-            return self if result is self.host else wrap(result, self)
+            return self if result is self.host else wrap(result, self, name not in KEEP_ORDER)
 
         return method
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         result = getattr(ufunc, method)(*map(unwrap, inputs), **unwrap(options))
-        return options["out"][0] if "out" in options else wrap(result)
+        return options["out"][0] if "out" in options else wrap(result, ordered=True)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
 
     def __getitem__(self, key):
-        return wrap(self.host[index_of(key)], self)
+        return wrap(self.host[index_of(key)], self, ordered=True)
 
     def __setitem__(self, key, value):
         self.host[index_of(key)] = unwrap(value)

@@ -1,18 +1,21 @@
 """Everything that gpucnn does on "cuda", run without a GPU: Python on a stand-in for CuPy, native code on the shim."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import gpucnn as g
 from gpucnn import config, device, native
-from gpucnn.conv import ConvShape, choose, plan
+from gpucnn.conv import ALGOS, ConvShape, choose, plan
 from gpucnn.conv import run as run_conv
+from gpucnn.conv.filters import drop_filters, kept_bytes
 from gpucnn.training import Run, load_recipe
 from tests.cases import operands
 from tests.conv import test_algos
 from tests.kernels.harness import DTYPES
+from tests.ops import test_channels_last
 from tests.ops.table import CASES
 from tests.simt import build, fake_cupy
 from tests.tolerance import check_conv
@@ -56,6 +59,33 @@ def test_operation(case, dtype):
     for result, ref in zip(results, run(case.function, wide, "cpu", gy.astype(np.float64)), strict=True):
         assert result.dtype == DTYPES[dtype]
         case.agree(result, ref, case.forward + case.gradient)
+
+
+@pytest.mark.parametrize("case", test_channels_last.EVERY, ids=str)
+def test_channels_last_on_the_device(case, dtype):
+    """Where results are in C order whatever the order of the operands, too, operations keep the order of images."""
+    test_channels_last.check(case, dtype, ["channels_last"] * len(case.inputs), "cuda")
+
+
+@pytest.mark.parametrize("channels", [8, 3])
+def test_images_at_addresses_of_no_vectors(channels):
+    """An image that begins one element behind a multiple of 16 bytes."""
+    size = (2, 4, 6, channels)
+    memory = np.random.default_rng(0).standard_normal(1 + int(np.prod(size))).astype(np.float16)
+    apart = device.to_device(memory, "cuda")[1:].reshape(size).transpose(0, 3, 1, 2)
+    assert apart.data.ptr % 16 == 2 and g.Tensor(apart).layout == "channels_last"
+    for function in (lambda x: g.max_pool2d(x, 2), lambda x: g.avg_pool2d(x, 2), lambda x: x.to("channels_first")):
+        plain = function(g.tensor(memory[1:].reshape(size).transpose(0, 3, 1, 2)))
+        assert np.array_equal(function(g.Tensor(apart)).numpy(), plain.numpy())
+    x = memory[1:].reshape(-1, channels)
+    zero, one = np.zeros(channels, np.float16), np.ones(channels, np.float16)
+
+    def norm(where):
+        stats = [g.tensor(a, device=where) for a in (zero, one)]
+        pixels = g.Tensor(apart) if where == "cuda" else g.tensor(x.reshape(size).transpose(0, 3, 1, 2))
+        return g.batch_norm(pixels, *stats, training=True).numpy()
+
+    assert np.abs(norm("cuda") - norm("cpu")).max() <= 2**-9  # a unit in the last place of values up to 4
 
 
 # The first case of every row, direction and dtype.
@@ -112,6 +142,33 @@ def test_a_row_that_has_no_wgrad():
     x, dy = (device.to_device(array, "cuda") for array in operands(shape, "wgrad", np.float32))
     with pytest.raises(ValueError, match=r"conv wgrad: algorithm is auto, find or one of .*came 'winograd2_fused'"):
         run_conv("wgrad", shape, x, dy, algorithm="winograd2_fused")
+
+
+def test_a_bias_at_any_address(dtype):
+    """A part of an array need not begin at a multiple of 16 bytes, as cuBLASLt wants it."""
+    shape, rng = ConvShape(2, 6, 5, 3, 8, 1, 1, channels_last=True), np.random.default_rng(0)
+    sizes = (*shape.operands("fwd")[:2], shape.K + 1)
+    x, w, bias = (device.to_device(rng.integers(-4, 5, size).astype(DTYPES[dtype]), "cuda") for size in sizes)
+    results = [run_conv("fwd", shape, x, w, bias=b, algorithm="gemm").get() for b in (bias[1:], bias[1:].copy())]
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+def test_kept_filters_serve_both_orders_of_memory(direction):
+    """Of every row that transforms filters: transformed once, and the same for images in either order."""
+    first = ConvShape(1, 12, 6, 7, 9, 3, 3, pad=(1, 1))
+    last = replace(first, channels_last=True)
+    a, w = (device.to_device(array, "cuda") for array in operands(first, direction, np.float16))
+    rows = [name for name, row in ALGOS["cuda", direction].items() if row.transform and row.takes(first, "float16")]
+    assert "implicit_hopper" in rows
+    for name in rows:
+        drop_filters()
+        run_conv(direction, first, a, w, algorithm=name, version=0)
+        kept = kept_bytes()
+        assert kept > 0
+        results = [run_conv(direction, last, a, w, algorithm=name, version=version).get() for version in (0, None)]
+        assert kept_bytes() == kept and np.array_equal(*results)
+    drop_filters()
 
 
 @pytest.mark.parametrize("training", [False, True])

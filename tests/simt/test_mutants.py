@@ -83,6 +83,12 @@ def long_float16(kernels):
     test_implicit.test_law_for_long_positive_sums(kernels, "fwd")
 
 
+def channels_last(case, direction):
+    return lambda kernels: test_implicit.test_channels_last_has_the_same_bits(
+        kernels, "implicit", "float16", FLOAT16, direction, case
+    )
+
+
 def group_bias(kernels):
     test_conv.test_bias_and_relu(kernels, "implicit", "groups_3x3", "fwd", FLOAT16, True, False)
 
@@ -311,6 +317,22 @@ MUTANTS = {
         conv("implicit", "dgrad"),
     ),
     "the bias of another group": ("kernels/implicit_gemm.cu", "bias[group * M + m]", "bias[m]", group_bias),
+    "pixels in the place of those of another row": (
+        *("kernels/implicit_gather.cuh", "kAcross % kRows + pixel * kRows", "kAcross % kRows"),
+        channels_last("whole", "fwd"),
+    ),
+    "chunks of two groups": (
+        *("kernels/implicit_gather.cuh", "image.channels * size_of", "channels * size_of"),
+        channels_last("parts_in_groups", "wgrad"),
+    ),
+    "chunks that are not aligned": (
+        *("kernels/implicit_gather.cuh", " && reinterpret_cast<uintptr_t>(data) % 16 == 0", ""),
+        lambda kernels: test_implicit.test_channels_last_at_any_address(kernels, "float16"),
+    ),
+    "groups of outputs one after the other": (
+        *("kernels/implicit_gemm.cu", "* s.groups + group) * M : (n", "+ group * plane) * M : (n"),
+        channels_last("whole_in_groups", "dgrad"),
+    ),
     "a split of the sum lost": ("kernels/elementwise.cu", "part < parts;", "part < parts - 1;", any_split),
     "a position that stays in its image": (
         *("kernels/implicit_wgrad.cu", "p -= s.P, ++n;", "p -= s.P;"),
@@ -389,12 +411,6 @@ MUTANTS = {
     "pixels without the swizzle": (
         *("csrc/cuda/tensor_map.cpp", "CU_TENSOR_MAP_SWIZZLE_128B", "CU_TENSOR_MAP_SWIZZLE_NONE"),
         hopper("same_3x3", "fwd"),
-    ),
-    "a tile of NHWC overwritten": (
-        "kernels/nhwc.cu",
-        "        __syncthreads();  // the next",
-        "        // the next",
-        hopper("many_channels", "fwd"),
     ),
     "no ReLU for cuBLASLt": (
         *("csrc/cuda/gemm_bias.cpp", "(relu ? CUBLASLT_EPILOGUE_RELU : 0)", "0"),
