@@ -36,11 +36,13 @@ def in_memory(array, last, out=None):
     """A C-contiguous array of the same values: (N, H, W, C) where ``last``, else (N, C, H, W); a copy, into ``out`` if
     that is given, else if need be."""
     wanted = channels_last(array) if last else array
-    if out is None and (array.ndim != 4 or wanted.flags.c_contiguous):
-        return array_module(array).ascontiguousarray(wanted)
-    held = array if last else channels_last(array)
     if out is None:
+        if wanted.flags.c_contiguous:
+            return wanted
+        if array.ndim != 4:
+            return array_module(array).ascontiguousarray(wanted)
         out = array_module(array).empty(wanted.shape, wanted.dtype)
+    held = array if last else channels_last(array)
     if held.flags.c_contiguous and held.itemsize in (2, 4):
         N, C, H, W = array.shape
         rows, columns = (C, H * W) if last else (H * W, C)

@@ -14,7 +14,6 @@ from gpucnn import config, layout, native
 from gpucnn.conv import ALGOS, DIRECTIONS, law, run
 from gpucnn.conv.choose import candidates, pick
 from gpucnn.conv.reference import convolve
-from gpucnn.conv.run import IMAGES
 from gpucnn.device import parse, synchronize, to_device
 from gpucnn.dtype import FLOATS
 
@@ -142,8 +141,8 @@ def measure(session, direction, shape, dtype, options, said, wanted, seconds):
     for last in (False, True) if kind == "cuda" else (False,):
         form = replace(shape, channels_last=last)
         arrays = [
-            layout.from_memory(to_device(layout.in_memory(array, last and image), device), last and image)
-            for array, image in zip((a, b), IMAGES[direction][:2], strict=True)
+            layout.from_memory(to_device(layout.in_memory(array, order), device), order)
+            for array, order in zip((a, b), form.in_channels_last(direction)[:2], strict=True)
         ]
         for name in names(kind, direction, form, dtype, wanted):
             calls[f"{name} channels_last" if last else name] = partial(run, direction, form, *arrays, algorithm=name)

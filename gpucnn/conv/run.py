@@ -15,8 +15,6 @@ from .choose import ALIGNMENT, candidates, pick
 from .filters import drop_filters, kept_filters
 from .plan import report, survey
 
-IMAGES = {"fwd": (True, False, True), "dgrad": (True, False, True), "wgrad": (True, True, False)}  # of operands
-
 
 def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", version=None):
     """One direction of a convolution on bare NumPy or CuPy arrays; returns a new array.
@@ -47,20 +45,16 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     """
     dtype = _check(direction, shape, a, b, bias, relu)
     kind, xp = kind_of(a), array_module(a)
-    last = [shape.channels_last and image for image in IMAGES[direction]]
-    out = _retried(kind, lambda: layout.empty(xp, shape.operands(direction)[2], a.dtype, last[2]))
-    arrays = [
-        _retried(kind, lambda array=array, to=to: _in_memory(array, to))
-        for array, to in zip((a, b, out), last, strict=True)
-    ]
+    ordered = shape.in_channels_last(direction)
+    out = _retried(kind, lambda: layout.empty(xp, shape.operands(direction)[2], a.dtype, ordered[2]))
     bias = None if bias is None else xp.ascontiguousarray(bias)
 
     def execute(candidate, keep=False):
         row, taken = ALGOS[kind, direction][candidate.name], candidate.shape
-        x, w, y = arrays
-        if candidate.copies:
-            x, w = (layout.in_memory(array, False) for array in (a, b))
-            y = xp.empty(out.shape, out.dtype) if last[2] else y
+        last = taken.in_channels_last(direction)
+        x, w = _in_memory(a, last[0]), _in_memory(b, last[1])
+        moved = last[2] != ordered[2]
+        y = xp.empty(out.shape, out.dtype) if moved else layout.in_memory(out, last[2])
         operand = w
         if keep and row.transform:
             key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], find.machine(kind))
@@ -73,8 +67,8 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
         else:
             memory = _scratch(xp, candidate.workspace)
         row.run(taken, dtype, x, operand, y, memory, bias, relu)
-        if y is not arrays[2]:
-            layout.in_memory(y, True, out=arrays[2])
+        if moved:
+            layout.in_memory(y, True, out=layout.channels_last(out))
 
     def time(candidate):
         return find.seconds_of(lambda: _retried(kind, lambda: execute(candidate)), kind)

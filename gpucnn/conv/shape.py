@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 DIRECTIONS = ("fwd", "dgrad", "wgrad")
+_IMAGES = {"fwd": (True, False, True), "dgrad": (True, False, True), "wgrad": (True, True, False)}  # of operands
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ class ConvShape:
     def channels_first(self):
         """The same convolution of images in (N, C, H, W) order."""
         return replace(self, channels_last=False) if self.channels_last else self
+
+    def in_channels_last(self, direction):
+        """Which of (a, b, out) lie in memory as (N, H, W, C): images do where the shape says so, filters never."""
+        return _IMAGES[direction] if self.channels_last else (False, False, False)
 
     def terms(self, direction):
         """L of the tolerance law: how many products one output element sums."""

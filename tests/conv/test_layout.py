@@ -8,7 +8,6 @@ import pytest
 from gpucnn import config
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, plan, run
 from gpucnn.conv.choose import candidates
-from gpucnn.conv.run import IMAGES
 from gpucnn.layout import channels_first, in_memory, is_channels_last
 from tests.cases import CASES, operands
 from tests.tolerance import check_conv
@@ -33,8 +32,8 @@ def test_every_row(direction, name, case):
     """The order of the operands is of no matter, that of the result is the shape's."""
     first, shape = CASES[case], replace(CASES[case], channels_last=True)
     a, b = operands(first, direction, np.float32)
-    out = run(direction, shape, last(a), last(b) if IMAGES[direction][1] else b, algorithm=name)
-    assert in_memory(out, IMAGES[direction][2]).base is not None or out.flags.c_contiguous
+    out = run(direction, shape, last(a), last(b) if shape.in_channels_last(direction)[1] else b, algorithm=name)
+    assert in_memory(out, shape.in_channels_last(direction)[2]).base is not None or out.flags.c_contiguous
     again = run(direction, shape, a, last(b), algorithm=name)
     assert in_memory(out, False).tobytes() == in_memory(again, False).tobytes()
     algo = ALGOS["cpu", direction][name]
@@ -42,10 +41,10 @@ def test_every_row(direction, name, case):
         check_conv(direction, first, a, b, out, algo.error, algo.bound)
     else:
         assert np.array_equal(out, run(direction, first, a, b, algorithm=name))
-    if IMAGES[direction][2] and min(first.C, first.K) > 1 and first.N:
+    if shape.in_channels_last(direction)[2] and min(first.C, first.K) > 1 and first.N:
         assert is_channels_last(out)
     else:
-        assert IMAGES[direction][2] or out.flags.c_contiguous
+        assert shape.in_channels_last(direction)[2] or out.flags.c_contiguous
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

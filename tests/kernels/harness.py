@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from gpucnn.conv.algos import ALGOS
-from gpucnn.conv.run import IMAGES
 from gpucnn.layout import from_memory, in_memory
 
 GUARD = 1 << 16  # bytes before and after each array: a mutant that writes rows too many must stay within
@@ -114,7 +113,7 @@ class Kernels:
         if algo.transform:
             filters = Out((getattr(self.lib, f"conv_{row}_filters_bytes")(shape, dtype, direction),), np.uint8)
             (b,) = self(f"conv_{row}_filters", shape, dtype, direction, b, filters)
-        last = [shape.channels_last and image for image in IMAGES[direction]]
+        last = shape.in_channels_last(direction)
         a, b = (in_memory(array, to) for array, to in zip((a, b), last[:2], strict=True))
         result = Out(in_memory(np.empty(shape.operands(direction)[2]), last[2]).shape, a.dtype)
         ends = (0 if bias is None else bias, relu) if direction == "fwd" else ()
