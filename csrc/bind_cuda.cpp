@@ -142,12 +142,15 @@ PYBIND11_MODULE(MODULE_NAME, m) {
     m.def("conv_implicit_split_dgrad", native(conv_implicit_split_dgrad));
     m.def("conv_implicit_split_wgrad", native(conv_implicit_split_wgrad));
     m.def("implicit_hopper_available", native(implicit_hopper_available));
+    m.def("implicit_hopper_tile", native(implicit_hopper_tile));
     m.def("conv_implicit_hopper_filters_bytes", native(conv_implicit_filters_bytes));
     m.def("conv_implicit_hopper_filters", native(conv_implicit_filters));
     m.def("conv_implicit_hopper_workspace", native(conv_implicit_hopper_workspace));
     m.def("conv_implicit_hopper_fwd", native(conv_implicit_hopper_fwd));
+    m.def("conv_implicit_hopper_fwd_statistics", native(conv_implicit_hopper_fwd_statistics));
     m.def("conv_implicit_hopper_dgrad", native(conv_implicit_hopper_dgrad));
     m.def("conv_implicit_hopper_wgrad", native(conv_implicit_hopper_wgrad));
+    m.def("merge_statistics", native(merge_statistics));
     m.def("transpose_matrices", native(transpose_matrices));
     m.def("pad_channels", native(pad_channels));
     m.def("im2col", native(im2col_block));

@@ -1,6 +1,10 @@
 // What the kernels implicit_hopper and implicit_hopper_wgrad share: the ring of stages in shared memory, between one
 // thread that starts loads into it and two warpgroups that multiply out of it. See implicit_hopper.cu.
 //
+// A block computes tiles of 128 rows, 64 by each warpgroup, and 128 or 256 columns:
+//   128   two blocks share a multiprocessor, so that one computes while the other stores
+//   256   one block has it all, for 128 sums a thread: the producer is a whole warpgroup, to give up its registers
+//
 //   full[stage]   producer -> consumers: 1 arrival and the stage's bytes; its phase i is the stage's i-th filling
 //   empty[stage]  consumers -> producer: 8 arrivals, a warp's when its products have read the stage; the producer waits
 //                 for phase i - 1 before filling i, which for i = 0 counts as over
@@ -9,17 +13,35 @@
 #include "implicit_hopper.h"
 #include "ptx_hopper.cuh"
 
-constexpr int kStages = 3, kConsumers = 2, kWarpgroup = 128, kBlockThreads = kConsumers * kWarpgroup + 32;
-constexpr int kBlocksPerMultiprocessor = 2;
-constexpr int kSwizzledRow = 128, kSwizzlePattern = 1024;  // bytes
-constexpr int kStageBytes = 256 * kSwizzledRow, kRingBytes = kStages * kStageBytes + kSwizzlePattern;
+constexpr int kConsumers = 2, kWarpgroup = 128, kRows = kConsumers * 64;
+constexpr int kSwizzledRow = 128, kSwizzlePattern = 1024;         // bytes
+constexpr int kPieceBytes = kSwizzlePattern;                      // 8 rows
+constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // a thread, of a block that has a multiprocessor
+static_assert(kWarpgroup * (kProducerRegisters + kConsumers * kConsumerRegisters) <= 65536);
+
+template <int kColumns>
+struct Block {
+    static_assert(kColumns == 128 || kColumns == 256);
+    static constexpr bool kAlone = kColumns == 256;
+    static constexpr int kPerMultiprocessor = kAlone ? 1 : 2, kStages = kAlone ? 4 : 3;
+    static constexpr int kThreads = kConsumers * kWarpgroup + (kAlone ? kWarpgroup : 32);
+    static constexpr int kSums = 64 * kColumns / kWarpgroup;  // of a thread
+    static constexpr int kStageBytes = (kRows + kColumns) * kSwizzledRow;
+    static constexpr int kPieces = kAlone ? 4 : 1;  // for what a warp stores: see implicit_hopper.cu
+    static constexpr int kRingBytes = kStages * kStageBytes;
+    static constexpr int kSharedBytes = kSwizzlePattern + kRingBytes + kConsumers * 4 * kPieces * kPieceBytes;
+    // 3 KiB are for barriers, the origins of statistics, and the system.
+    static_assert(kPerMultiprocessor * (kSharedBytes + 3 * 1024) <= 228 * 1024);
+};
 
 #ifdef GPUCNN_HOPPER
 
-__device__ inline bool is_producer() { return threadIdx.x == kConsumers * kWarpgroup; }
 __device__ inline bool is_consumer() { return threadIdx.x < kConsumers * kWarpgroup; }
+__device__ inline bool is_producer() { return threadIdx.x == kConsumers * kWarpgroup; }
 
+template <class Block>
 struct Ring {
+    static constexpr int kStages = Block::kStages, kStageBytes = Block::kStageBytes;
     Barrier *full, *empty;  // kStages each
     char* memory;
     int stage = 0;
@@ -39,6 +61,9 @@ struct Ring {
         __syncthreads();
     }
 
+    // Of a warp of the consumers, after the ring.
+    __device__ char* pieces(int warp) const { return memory + Block::kRingBytes + warp * Block::kPieces * kPieceBytes; }
+
     __device__ char* here() const { return memory + stage * kStageBytes; }
     __device__ void advance() {
         if (++stage == kStages) stage = 0, parity ^= 1;
@@ -56,7 +81,7 @@ struct Ring {
     // A consumer: sums = the products of so many steps, of 64 terms each. operands(stage's memory, a, b) gives their
     // descriptors.
     template <class T, bool kTransposed, class F>
-    __device__ void multiply(int steps, float (&sums)[64], F&& operands) {
+    __device__ void multiply(int steps, float (&sums)[Block::kSums], F&& operands) {
         constexpr int kNext16 = kTransposed ? 16 * kSwizzledRow / 16 : 2;  // terms further on, in units of a descriptor
         const bool frees = threadIdx.x % 32 == 0;
         int before = 0;
@@ -82,18 +107,22 @@ struct Ring {
 
 #endif  // GPUCNN_HOPPER
 
+inline int multiprocessors(const char* op, const std::string& shape) {
+    int device = 0, count = 0;
+    check(cudaGetDevice(&device), op, shape);
+    check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), op, shape);
+    return count;
+}
+
 // Launches kernel(args...) with a ring, on as many blocks as run at once and have a tile.
-template <class... Params, class... Args>
+template <class Block, class... Params, class... Args>
 void launch_with_ring(const char* op, const std::string& shape, void (*kernel)(Params...), int64_t tiles,
                       cudaStream_t stream, Args... args) {
-    int device = 0, multiprocessors = 0;
-    check(cudaGetDevice(&device), op, shape);
-    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), op, shape);
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               kRingBytes),
+                               Block::kSharedBytes),
           op, shape);
-    const int64_t blocks = std::min(tiles, int64_t(multiprocessors) * kBlocksPerMultiprocessor);
-    launch(kernel, dim3(unsigned(blocks)), kBlockThreads, kRingBytes, stream, args...);
+    const int64_t blocks = std::min(tiles, int64_t(multiprocessors(op, shape)) * Block::kPerMultiprocessor);
+    launch(kernel, dim3(unsigned(blocks)), Block::kThreads, Block::kSharedBytes, stream, args...);
     check(cudaGetLastError(), op, shape);
 }
 

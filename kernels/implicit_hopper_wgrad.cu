@@ -15,16 +15,17 @@ namespace {
 
 constexpr int kBoxBytes = kHopperTerms * kSwizzledRow;
 constexpr int kTile = 2 * kHopperChannels;  // filters, and channels
-static_assert(kHopperTerms == 64 && 4 * kBoxBytes == kStageBytes);
+using Shape = Block<kTile>;
+static_assert(kHopperTerms == 64 && 4 * kBoxBytes == Shape::kStageBytes);
 
 template <class T>
-__global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kPerMultiprocessor)
     implicit_hopper_wgrad_kernel(HopperGradient s, const __grid_constant__ CUtensorMap dy,
                                  const __grid_constant__ CUtensorMap pixels, int64_t tiles, int64_t steps,
                                  int64_t steps_of_split, float* sums_of_splits) {
 #ifdef GPUCNN_HOPPER
-    __shared__ Barrier full[kStages], empty[kStages];
-    Ring ring(full, empty);
+    __shared__ Barrier full[Shape::kStages], empty[Shape::kStages];
+    Ring<Shape> ring(full, empty);
     const int filter_tiles = ceil_div(s.filters, kTile), channel_tiles = ceil_div(s.channels, kTile);
     const int taps = s.taps_h * s.taps_w, in_image = s.rows * s.columns;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksPerMultiprocessor)
                 });
             }
         } else if (is_consumer()) {
-            float sums[64];
+            float sums[Shape::kSums];
             ring.multiply<T, true>(wanted, sums, [](const char* stage, uint64_t& a, uint64_t& b) {
                 a = wgmma_transposed_operand(stage + threadIdx.x / kWarpgroup * kBoxBytes, kBoxBytes);
                 b = wgmma_transposed_operand(stage + 2 * kBoxBytes, kBoxBytes);
@@ -88,7 +89,7 @@ void implicit_hopper_wgrad(const HopperGradient& s, DType dtype, const CUtensorM
                               std::to_string(s.channels);
     with_half_type("implicit_hopper_wgrad", dtype, [&](auto element) {
         using T = decltype(element);
-        launch_with_ring("implicit_hopper_wgrad", shape, implicit_hopper_wgrad_kernel<T>, tiles, stream, s, dy, pixels,
-                         tiles, steps, ceil_div(steps, int64_t(s.splits)), sums);
+        launch_with_ring<Shape>("implicit_hopper_wgrad", shape, implicit_hopper_wgrad_kernel<T>, tiles, stream, s, dy,
+                                pixels, tiles, steps, ceil_div(steps, int64_t(s.splits)), sums);
     });
 }

@@ -62,9 +62,15 @@ void conv_implicit_split_wgrad(const ConvShape& shape, DType dtype, const void* 
 // sums (K, C/groups, R, S) <- or, to accumulate, += the weight gradient by split operands; all float32
 void implicit_split_sums(const ConvShape& shape, const float* x, const float* dy, float* sums, bool accumulate, cudaStream_t stream);
 
-// implicit_hopper.cu: one product by tensor maps, of float16 or bfloat16, on devices of compute capability 9.0 only
+// implicit_hopper.cu: one product by tensor maps, of float16 or bfloat16, on devices of compute capability 9.0 only;
+// outputs: the map of out, if it is (positions, filters), else null; statistics (tiles, 3, filters), of tiles of 128
+// positions, as merge_statistics.cu wants them, may be null
 bool implicit_hopper_available();
-void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const void* bias, bool relu, void* out, cudaStream_t stream);
+// how many filters a tile of a product has, 128 or 256; by_tma: whether there is a map of out
+int implicit_hopper_tile(int64_t positions, int filters, int64_t steps, bool by_tma, int multiprocessors);
+void implicit_hopper(const HopperProduct& product, DType dtype, const CUtensorMap_st& pixels, const CUtensorMap_st& filters, const CUtensorMap_st* outputs, const void* bias, bool relu, void* out, float* statistics, cudaStream_t stream);
+// merge_statistics.cu: mean and var (filters,), biased, of outputs that implicit_hopper wrote at_once positions at a time
+void merge_statistics(int64_t positions, int64_t at_once, int filters, const float* statistics, float* mean, float* var, cudaStream_t stream);
 // implicit_hopper_wgrad.cu: sums (splits, filters, channels, taps), by im2col maps of dy and of the image
 void implicit_hopper_wgrad(const HopperGradient& product, DType dtype, const CUtensorMap_st& dy, const CUtensorMap_st& pixels, float* sums, cudaStream_t stream);
 // transpose.cu: out (batch, columns, padded) <- in (batch, rows, columns), zeros from row `rows` on; elements of 2 or 4 bytes

@@ -128,6 +128,32 @@ __device__ inline uint32_t to_tf32(float value) {
     return bits;
 }
 
+// Two values rounded to float16 or bfloat16, the first in the low half.
+template <class T>
+__device__ inline uint32_t pair_of(float low, float high) {
+    static_assert(std::is_same_v<T, __half> || std::is_same_v<T, __nv_bfloat16>);
+    uint32_t word;
+#ifdef __CUDACC__
+    if constexpr (std::is_same_v<T, __half>)
+        asm("cvt.rn.f16x2.f32 %0, %2, %1;\n" : "=r"(word) : "f"(low), "f"(high));
+    else
+        asm("cvt.rn.bf16x2.f32 %0, %2, %1;\n" : "=r"(word) : "f"(low), "f"(high));
+#else
+    const T values[2] = {static_cast<T>(low), static_cast<T>(high)};
+    std::memcpy(&word, values, 4);
+#endif
+    return word;
+}
+
+// The first (0) or second (1) of such a pair.
+template <class T>
+__device__ inline T of_pair(uint32_t word, int which) {
+    const auto bits = static_cast<uint16_t>(word >> (16 * which));
+    T value;
+    std::memcpy(&value, &bits, 2);
+    return value;
+}
+
 // The 2 aligned bytes at `global`, which nobody writes meanwhile, or 0 if not valid; `global` is then not read. A
 // register of its own for each: the compiler would pack pairs at once, and so wait for the loads.
 __device__ inline uint32_t load_2_bytes(const void* global, bool valid) {

@@ -3,6 +3,7 @@
 // those whose channels are no multiple of 8.
 //
 //   fwd     one product: x, every tap
+//           fwd_statistics: and the mean and variance of each channel of y, for batch normalisation
 //   dgrad   one a phase of the stride (axis_phase.h): dy, the taps that this phase's pixels of dx meet, last to first,
 //           as offsets of the accelerator count upwards
 //   wgrad   one product of dy and x, in splits of the sum over positions that fill the GPU; sum_parts adds them
@@ -117,6 +118,7 @@ struct Chunk {
     const void *nhwc, *weights, *bias;
     bool relu;
     char* out;
+    float* statistics;  // (tiles, 3, filters), or null
     cudaStream_t stream;
 
     void run(const Axis& h, const Axis& w) const {
@@ -146,16 +148,28 @@ struct Chunk {
                                     int64_t(h.apart) * out_W * pixel_apart,
                                     w.apart * pixel_apart,
                                     source.channels_last ? 1 : plane};
+        char* const first = out + (int64_t(h.first) * out_W + w.first) * pixel_apart * 2;
+        // Positions side by side in memory are stored by the accelerator.
+        const bool dense = source.channels_last && filters % 8 == 0 && h.apart == 1 && w.apart == 1 &&
+                           reinterpret_cast<uintptr_t>(first) % 16 == 0 && product.positions() < int64_t(1) << 31;
+        CUtensorMap outputs;
+        if (dense)
+            outputs = tensor_map(FilterMap{int(product.positions()), 1, filters, kHopperStored, kHopperStoredRows},
+                                 dtype, first, s.text());
         implicit_hopper(product, dtype, tensor_map(image, dtype, nhwc, s.text()),
-                        tensor_map(filter, dtype, weights, s.text()), bias, relu,
-                        out + (int64_t(h.first) * out_W + w.first) * pixel_apart * 2, stream);
+                        tensor_map(filter, dtype, weights, s.text()), dense ? &outputs : nullptr, bias, relu, first,
+                        statistics, stream);
     }
 };
 
-void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const void* filters, const void* bias,
-         bool relu, void* out, void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
+// Tiles of so many positions.
+int64_t tiles_of(int64_t positions) { return (positions + kHopperPositions - 1) / kHopperPositions; }
+
+// Gives the number of images at a time, of which each begins a tile of the statistics.
+int run(const ConvShape& s, DType dtype, bool gradient, const void* data, const void* filters, const void* bias,
+        bool relu, void* out, float* statistics, void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
     require_taken(s, dtype);
-    if (s.N == 0) return;
+    if (s.N == 0) return 1;
     const Images source = gradient ? images_of_y(s) : images_of_x(s);
     require_bytes(s, kAlign + source.copy_bytes(), workspace_bytes);
     const int at_once = source.at_once(s.N, workspace_bytes - kAlign);
@@ -164,11 +178,12 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
         const int images = std::min(at_once, s.N - n);
         const void* const nhwc = source.in_nhwc(data, n, images, aligned(workspace), stream);
         const Chunk chunk{
-            s,      dtype,        source,
-            images, out_channels, out_H,
-            out_W,  nhwc,         filters,
-            bias,   relu,         static_cast<char*>(out) + n * (int64_t(out_channels) * out_H * out_W) * 2,
-            stream};
+            s,          dtype,        source,
+            images,     out_channels, out_H,
+            out_W,      nhwc,         filters,
+            bias,       relu,         static_cast<char*>(out) + n * (int64_t(out_channels) * out_H * out_W) * 2,
+            statistics, stream};
+        if (statistics) statistics += tiles_of(int64_t(images) * s.P * s.Q) * 3 * s.K;
         if (!gradient) {
             chunk.run(forward_axis(s.P, s.R, s.pad_h, s.stride_h, s.dil_h),
                       forward_axis(s.Q, s.S, s.pad_w, s.stride_w, s.dil_w));
@@ -179,7 +194,11 @@ void run(const ConvShape& s, DType dtype, bool gradient, const void* data, const
                 chunk.run(phase_axis(h, s.H, s.R, s.pad_h, s.stride_h, s.dil_h),
                           phase_axis(w, s.W, s.S, s.pad_w, s.stride_w, s.dil_w));
     }
+    return at_once;
 }
+
+// Of one image at a time, which is the most.
+int64_t statistics_bytes(const ConvShape& s) { return s.N * tiles_of(int64_t(s.P) * s.Q) * 3 * s.K * 4; }
 
 // How wgrad uses a workspace: copies of x and dy for some images, then the sums of the splits. A split of the images
 // that are there at a time has kMostTerms positions at most.
@@ -213,26 +232,40 @@ struct GradientPlan {
 
 std::pair<int64_t, int64_t> conv_implicit_hopper_workspace(const ConvShape& s, DType dtype,
                                                            const std::string& direction) {
-    if (direction != "fwd" && direction != "dgrad" && direction != "wgrad")
-        throw std::invalid_argument("conv_implicit_hopper: direction is fwd, dgrad or wgrad, but came " + direction);
+    if (direction != "fwd" && direction != "fwd_statistics" && direction != "dgrad" && direction != "wgrad")
+        throw std::invalid_argument(
+            "conv_implicit_hopper: direction is fwd, fwd_statistics, dgrad or wgrad, but came " + direction);
     require_taken(s, dtype);
     if (s.N == 0) return {0, 0};
     if (direction == "wgrad") {
         const GradientPlan plan(s);
         return {plan.least(), plan.best(s.N)};
     }
-    const int64_t image = (direction == "fwd" ? images_of_x(s) : images_of_y(s)).copy_bytes();
-    return {kAlign + image, kAlign + s.N * image};
+    const int64_t image = (direction == "dgrad" ? images_of_y(s) : images_of_x(s)).copy_bytes();
+    const int64_t beside = kAlign + (direction == "fwd_statistics" ? statistics_bytes(s) : 0);
+    return {beside + image, beside + s.N * image};
 }
 
 void conv_implicit_hopper_fwd(const ConvShape& s, DType dtype, const void* x, const void* filters, const void* bias,
                               bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
-    run(s, dtype, false, x, filters, bias, relu, y, workspace, workspace_bytes, stream);
+    run(s, dtype, false, x, filters, bias, relu, y, nullptr, workspace, workspace_bytes, stream);
+}
+
+void conv_implicit_hopper_fwd_statistics(const ConvShape& s, DType dtype, const void* x, const void* filters, void* y,
+                                         float* mean, float* var, void* workspace, int64_t workspace_bytes,
+                                         cudaStream_t stream) {
+    const int64_t bytes = statistics_bytes(s);
+    require_bytes(s, conv_implicit_hopper_workspace(s, dtype, "fwd_statistics").first, workspace_bytes);
+    auto* const statistics = reinterpret_cast<float*>(workspace);
+    const int at_once = run(s, dtype, false, x, filters, nullptr, false, y, statistics,
+                            static_cast<char*>(workspace) + bytes, workspace_bytes - bytes, stream);
+    const int64_t positions = int64_t(s.P) * s.Q;
+    merge_statistics(s.N * positions, at_once * positions, s.K, statistics, mean, var, stream);
 }
 
 void conv_implicit_hopper_dgrad(const ConvShape& s, DType dtype, const void* dy, const void* filters, void* dx,
                                 void* workspace, int64_t workspace_bytes, cudaStream_t stream) {
-    run(s, dtype, true, dy, filters, nullptr, false, dx, workspace, workspace_bytes, stream);
+    run(s, dtype, true, dy, filters, nullptr, false, dx, nullptr, workspace, workspace_bytes, stream);
 }
 
 void conv_implicit_hopper_wgrad(const ConvShape& s, DType dtype, const void* x, const void* dy, void* dw,

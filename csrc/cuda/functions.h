@@ -74,6 +74,11 @@ std::pair<int64_t, int64_t> conv_fft_workspace(const ConvShape& shape, DType dty
 // implicit_hopper_available; filters as conv_implicit_filters writes them, at a multiple of 16 bytes.
 void conv_implicit_hopper_fwd(const ConvShape& shape, DType dtype, const void* x, const void* filters, const void* bias,
                               bool relu, void* y, void* workspace, int64_t workspace_bytes, cudaStream_t stream);
+// and mean and var (K,), biased, float32, of each channel of y as it is rounded; workspace, direction "fwd_statistics",
+// at a multiple of 4 bytes
+void conv_implicit_hopper_fwd_statistics(const ConvShape& shape, DType dtype, const void* x, const void* filters,
+                                         void* y, float* mean, float* var, void* workspace, int64_t workspace_bytes,
+                                         cudaStream_t stream);
 void conv_implicit_hopper_dgrad(const ConvShape& shape, DType dtype, const void* dy, const void* filters, void* dx,
                                 void* workspace, int64_t workspace_bytes, cudaStream_t stream);
 void conv_implicit_hopper_wgrad(const ConvShape& shape, DType dtype, const void* x, const void* dy, void* dw,

@@ -1,5 +1,6 @@
 // Tensor maps: what the tensor memory accelerator of compute capability 9.0 is told about an array of 16-bit elements.
-// The boxes that it loads lie in shared memory in rows of 128 bytes, with the 128-byte swizzle; outside are zeros.
+// The boxes that it loads or stores lie in shared memory in rows of 128 bytes, with the 128-byte swizzle; outside are
+// zeros, which are not stored.
 #pragma once
 #include <cuda.h>
 
@@ -18,7 +19,8 @@ struct ImageMap {
 };
 CUtensorMap tensor_map(const ImageMap& map, DType dtype, const void* data, const std::string& shape);
 
-// Filters (rows, taps, channels), channels a multiple of 8; a box is box_channels of one tap of box_rows.
+// Filters (rows, taps, channels), or outputs (positions, 1, channels), at a multiple of 16 bytes, channels a multiple
+// of 8; a box is box_channels of one tap of box_rows.
 struct FilterMap {
     int rows, taps, channels;
     int box_channels, box_rows;

@@ -40,6 +40,76 @@ def test_tiles(kernels, direction, name, which):
     check_conv(direction, shape, a, b, conv(kernels, direction, shape, name, a, b))
 
 
+def multiprocessors(kernels):
+    return 2 if kernels.cupy is None else kernels.cupy.cuda.Device().attributes["MultiProcessorCount"]
+
+
+@pytest.mark.parametrize("direction", ["fwd", "dgrad"])
+@halves
+def test_wide_tiles(kernels, direction, name):
+    """Of 256 filters: within the law, and with the bits that one image, of narrow tiles, has on its own."""
+    N = 2 * multiprocessors(kernels)
+    tiles = [kernels.lib.implicit_hopper_tile(n * 11 * 10, 140, 16, False, N // 2) for n in (1, N)]
+    assert tiles == [128, 256]
+    dgrad = ConvShape(N, 140, 11, 10, 8, 4, 4, pad=(2, 1))
+    shape = dgrad if direction == "dgrad" else ConvShape(N, 8, 14, 13, 140, 4, 4)
+    a, b = operands(shape, direction, HALF[name])
+    result = conv(kernels, direction, shape, name, a, b)
+    check_conv(direction, shape, a, b, result)
+    one = replace(shape, N=1)
+    assert np.array_equal(conv(kernels, direction, one, name, a[1:2], b), result[1:2])
+
+
+def test_bias_and_relu_of_wide_tiles(kernels):
+    """Two of them side by side, in any thread order; small integers are exact."""
+    N = multiprocessors(kernels)
+    shape = ConvShape(N, 8, 14, 13, 390, 4, 4)
+    assert kernels.lib.implicit_hopper_tile(N * 11 * 10, 390, 16, False, N) == 256
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-2, 3, size).astype(np.float16) for size in shape.operands("fwd")[:2])
+    bias = rng.integers(-9, 10, shape.K).astype(np.float16)
+    expected = np.maximum(convolve("fwd", shape, x, w) + bias.reshape(-1, 1, 1), 0)
+    for seed in range(2):
+        kernels.seed(seed)
+        assert np.array_equal(conv(kernels, "fwd", shape, "float16", x, w, bias=bias, relu=True), expected)
+
+
+@pytest.mark.parametrize("filters", [8, 72, 136, 392])  # a part of one piece, two; of a wide tile, two
+@halves
+def test_stores_by_the_tma(kernels, name, filters):
+    """Into images in channels_last order, of any number of positions: the bits of stores one by one."""
+    N = multiprocessors(kernels)
+    shape = ConvShape(N, 8, 14, 13, filters, 4, 4)
+    x, w = operands(shape, "fwd", HALF[name])
+    bias = np.random.default_rng(2).standard_normal(filters).astype(HALF[name])
+    for seed in range(2):
+        kernels.seed(seed)
+        results = [
+            conv(kernels, "fwd", replace(shape, channels_last=last), name, x, w, bias=bias, relu=True)
+            for last in (False, True)
+        ]
+        assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("positions", "filters", "steps", "by_tma", "expected"),
+    [
+        (64 * 56 * 56, 256, 36, False, 256),  # VGG
+        (64 * 56 * 56, 128, 36, False, 128),  # half of the filters would be padding
+        (64 * 56 * 56, 384, 36, False, 128),  # a quarter
+        (64 * 56 * 56, 512, 36, False, 256),
+        (64 * 56 * 56, 256, 15, False, 128),  # stores cost more than is gained
+        (64 * 56 * 56, 256, 15, True, 256),
+        (64 * 56 * 56, 256, 4, True, 128),
+        (128 * 66, 256, 72, True, 128),  # half of the multiprocessors would find no tile
+        (128 * 132, 256, 72, True, 256),
+        (1, 10**6, 0, True, 128),
+    ],
+)
+def test_filters_of_a_tile(kernels, positions, filters, steps, by_tma, expected):
+    assert kernels.lib.implicit_hopper_tile(positions, filters, steps, by_tma, 132) == expected
+
+
 @every_direction
 def test_integers_are_exact_in_any_thread_order(kernels, direction):
     rng = np.random.default_rng(1)
@@ -194,5 +264,5 @@ def test_refusals(kernels):
     shape = CASES["same_3x3"]
     with pytest.raises(ValueError, match=r"takes float16 or bfloat16, .* but came float32, x"):
         kernels.lib.conv_implicit_hopper_workspace(shape, "float32", "fwd")
-    with pytest.raises(ValueError, match="direction is fwd, dgrad or wgrad, but came forward"):
+    with pytest.raises(ValueError, match=r"direction is fwd, .*dgrad or wgrad, but came forward"):
         kernels.lib.conv_implicit_hopper_workspace(shape, "float16", "forward")

@@ -155,5 +155,11 @@ EXPORT const char* run_copy(int waited, int offset, const char* in, char* out) {
 EXPORT void round_tf32(int64_t count, const float* in, float* out) {
     for (int64_t i = 0; i < count; ++i) out[i] = float_of(to_tf32(in[i]));
 }
+EXPORT void pair(bool float16, float low, float high, uint32_t* word, float* values) {
+    *word = float16 ? pair_of<__half>(low, high) : pair_of<__nv_bfloat16>(low, high);
+    for (int i = 0; i < 2; ++i)
+        values[i] = float16 ? static_cast<float>(of_pair<__half>(*word, i))
+                            : static_cast<float>(of_pair<__nv_bfloat16>(*word, i));
+}
 EXPORT void round_float16(int64_t count, const float* in, float* out) { round_all<__half>(count, in, out); }
 EXPORT void round_bfloat16(int64_t count, const float* in, float* out) { round_all<__nv_bfloat16>(count, in, out); }

@@ -377,11 +377,11 @@ MUTANTS = {
     ),
     "the last products not waited for": ("kernels/implicit_hopper.cuh", "wgmma_wait<0>(sums);", "", hopper_ring),
     "a filter too many": (
-        *("kernels/implicit_hopper.cu", "filter + e < s.filters) *place", "filter + e <= s.filters) *place"),
+        *("kernels/implicit_hopper.cu", "j + e < s.filters) *place", "j + e <= s.filters) *place"),
         hopper("never_square", "fwd"),
     ),
     "a position too many": (
-        *("kernels/implicit_hopper.cu", "position >= positions", "position > positions"),
+        *("kernels/implicit_hopper.cu", "position >= s.positions()", "position > s.positions()"),
         hopper("one_pixel", "fwd"),
     ),
     "the last channels left out": (
@@ -496,10 +496,14 @@ def mutated(file, old, new, folder):
     return folder
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_caught(name, tmp_path):
-    file, old, new, guard = MUTANTS[name]
+def check_caught(mutant, folder):
+    file, old, new, guard = mutant
     guard(Kernels(build.load()))
-    mutant = Kernels(build.load(build.build(mutated(file, old, new, tmp_path))))
+    mutant = Kernels(build.load(build.build(mutated(file, old, new, folder))))
     with np.errstate(all="ignore"), pytest.raises((AssertionError, RuntimeError)):
         guard(mutant)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(name, tmp_path):
+    check_caught(MUTANTS[name], tmp_path)

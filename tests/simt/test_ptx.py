@@ -81,3 +81,15 @@ def test_tf32_rounds_to_nearest(shim):
     shim.round_tf32(ctypes.c_int64(x.size), address(x), address(out))
     tiny = np.float32(2.0**-136 * round(1e-40 * 2.0**136))
     assert np.array_equal(out, np.float32([1, 1, 1 + 2.0**-10, -1 - 2.0**-10, tiny, np.inf, -np.inf, np.nan]), True)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_a_pair_is_rounded_to_nearest_with_the_first_below(shim, dtype):
+    for low, high in [(1 / 3, -2 / 3), (np.inf, 1e-8), (np.nan, 70000.0)]:
+        word, values = np.zeros(1, np.uint32), np.zeros(2, np.float32)
+        numbers = ctypes.c_float(low), ctypes.c_float(high)
+        shim.pair(dtype == np.float16, *numbers, address(word), address(values))
+        with np.errstate(over="ignore"):
+            expected = np.array([low, high], np.float32).astype(dtype)
+        assert np.array_equal(word.view(dtype), expected, equal_nan=True)
+        assert np.array_equal(values, expected.astype(np.float32), equal_nan=True)

@@ -53,20 +53,21 @@ SLIPS = {  # each with the message of an exception, or "": only NaNs
 }
 
 
-def product(shim, name, slip=0, seed=0):
+def product(shim, name, slip=0, seed=0, columns=128):
     """(message, d from the device, d + a b^T) for small integers, whose product is exact."""
     rng = np.random.default_rng(seed)
-    a, b = (aligned(rng.integers(-4, 5, (rows, 64)).astype(ELEMENTS[name])) for rows in (64, 128))
-    d = rng.integers(-9, 10, (64, 128)).astype(np.float32)
+    a, b = (aligned(rng.integers(-4, 5, (rows, 64)).astype(ELEMENTS[name])) for rows in (64, columns))
+    d = rng.integers(-9, 10, (64, columns)).astype(np.float32)
     expected = d + a.astype(np.float32) @ b.astype(np.float32).T
-    return getattr(shim, f"run_product_{name}")(slip, address(a), address(b), address(d)), d, expected
+    return getattr(shim, f"run_product_{name}")(columns, slip, address(a), address(b), address(d)), d, expected
 
 
+@pytest.mark.parametrize("columns", [128, 256])
 @pytest.mark.parametrize("name", ELEMENTS)
-def test_a_product_through_the_tma(shim, name):
+def test_a_product_through_the_tma(shim, name, columns):
     for seed in range(5):
         shim.simt_seed(ctypes.c_uint64(seed))
-        message, d, expected = product(shim, name, seed=seed)
+        message, d, expected = product(shim, name, seed=seed, columns=columns)
         assert message is None and np.array_equal(d, expected)
 
 
@@ -91,6 +92,24 @@ def test_misuse_shows(shim, slip):
         assert shown[-1] or SLIPS[slip] == EARLY
     assert sum(shown) >= 4
     assert product(shim, "float16")[0] is None  # and the next launch works
+
+
+def test_registers_of_a_warpgroup(shim):
+    for threads in (128, 384):
+        assert shim.run_registers(threads, 0) is None
+    for which, text in enumerate([*["takes a multiple of 8 in 24 .. 256"] * 3, "different numbers", "a wait without"]):
+        assert text.encode() in shim.run_registers(256, which + 1)
+    assert b"a wait without end" in shim.run_registers(160, 0)  # a warpgroup of one warp
+
+
+def test_a_part_of_a_block_meets(shim):
+    for seed in range(5):
+        shim.simt_seed(ctypes.c_uint64(seed))
+        out = np.zeros(96, np.int32)
+        assert shim.run_exchange(False, address(out)) is None
+        thread = np.arange(96)
+        assert np.array_equal(out, np.where(thread // 32 == 1, 0, 3 * (95 - thread)))
+        assert b"a wait without end" in shim.run_exchange(True, address(out))
 
 
 def test_phases_of_a_barrier(shim):
@@ -124,6 +143,59 @@ def test_a_tiled_box(shim, data):
     grown = np.zeros((box[2], box[1], 64), np.uint16)
     grown[tuple(slice(n) for n in expected.shape)] = expected
     assert np.array_equal(unswizzled(out) if swizzled else out, grown.reshape(-1, 64))
+
+
+def swizzled_box(box):
+    return unswizzled(box)  # its own inverse
+
+
+STORE_SLIPS = {
+    "lane_not_fenced": "not all lanes of the warp have fenced",
+    "overwritten": "changed before its store was waited for",
+    "overwritten_later": "changed before its store was waited for",
+    "store_not_waited": "a block ends before|^$",
+    "not_committed": "a block ends before|^$",
+}
+
+
+def store(shim, size, box, at, boxes, slip=0, swizzled=True):
+    """(message, array) after stores of two boxes into an array of zeros."""
+    array = aligned(np.zeros(size[::-1], np.uint16))
+    lying = np.concatenate([swizzled_box(each) if swizzled else each for each in boxes])
+    sizes = np.array(size, np.uint64), np.array(box, np.uint32), np.array(at, np.int32)
+    message = shim.run_store_tiled(slip, address(array), *map(address, sizes), swizzled, address(lying))
+    return message, array
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_stored_box(shim, data):
+    """Two in the same memory, one after the other; what lies outside is left out."""
+    size = [8 * data.draw(st.integers(1, 20)), *(data.draw(st.integers(1, 9)) for _ in range(2))]
+    box = [64, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 30))]
+    at = [[data.draw(st.integers(-70, extent + 3)) for extent in size] for _ in range(2)]
+    boxes = np.arange(1, 2 * box[1] * box[2] * 64 + 1).astype(np.uint16).reshape(2, -1, 64)
+    shim.simt_seed(ctypes.c_uint64(data.draw(st.integers(0, 99))))
+    message, array = store(shim, size, box, at, boxes, swizzled=data.draw(st.booleans()))
+    assert message is None
+    wide = np.zeros([extent + 200 for extent in size[::-1]], np.uint16)
+    for (x, y, z), each in zip(at, boxes, strict=True):
+        wide[z + 80 : z + 80 + box[2], y + 80 : y + 80 + box[1], x + 80 : x + 144] = each.reshape(box[2], box[1], 64)
+    assert np.array_equal(array, wide[tuple(slice(80, 80 + extent) for extent in size[::-1])])
+
+
+@pytest.mark.parametrize("slip", STORE_SLIPS)
+def test_misuse_of_stores_shows(shim, slip):
+    """What is not waited for may be done by chance."""
+    shown = []
+    for seed in range(8):
+        shim.simt_seed(ctypes.c_uint64(seed))
+        boxes = np.arange(1, 2 * 8 * 64 + 1).astype(np.uint16).reshape(2, -1, 64)
+        number = list(STORE_SLIPS).index(slip) + 1
+        message, _ = store(shim, [64, 1, 16], [64, 1, 8], [[0, 0, 0], [0, 0, 8]], boxes, number)
+        assert re.search(STORE_SLIPS[slip], message.decode() if message else "")
+        shown.append(message is not None)
+    assert sum(shown) >= 4
 
 
 @settings(max_examples=40, deadline=None)

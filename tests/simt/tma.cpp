@@ -1,9 +1,13 @@
 // The models of barriers and of the tensor memory accelerator (hopper_model.h). State belongs to the running block, and
 // is made anew when another one runs.
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hopper_model.h"
@@ -25,14 +29,27 @@ struct BarrierState {
     std::vector<Arrived> arrived;
 };
 
+struct Store {
+    const char* from;
+    std::vector<char> bytes;     // when it started
+    std::function<void()> read;  // and write to the array
+    int delays;                  // before it is read, if nobody waits for it
+    bool awaited = false, done = false;
+};
+
+using StoreGroups = std::deque<std::vector<std::shared_ptr<Store>>>;  // the oldest first; the last is open
+
 struct Block {
     uint64_t number;
     std::map<uint64_t*, BarrierState> barriers;
+    std::map<int, int> arrivals;             // by number: of all calls of sync_part_of_block
+    std::map<unsigned, uint32_t> fenced;     // by warp: the lanes that fenced after its last store
+    std::map<unsigned, StoreGroups> stores;  // by thread
 };
 
 Block& block() {
     static Block state{};
-    if (state.number != simt::block_number()) state = {simt::block_number(), {}};
+    if (state.number != simt::block_number()) state = {simt::block_number(), {}, {}, {}, {}};
     return state;
 }
 
@@ -69,24 +86,41 @@ TensorMap decode(const CUtensorMap* map, bool im2col) {
     return result;
 }
 
+// Where element i of a row of a box lies. The swizzle follows the address, in rows of 128 bytes: its bits 4 to 6 are
+// XORed with 7 to 9.
+unsigned place_in_box(const TensorMap& m, int row, int i) {
+    const unsigned at = unsigned(row * m.box[0] + i) * 2;
+    return m.swizzled ? at ^ (at >> 7 & 7) << 4 : at;
+}
+
+void require_aligned(const void* shared, const TensorMap& m) {
+    const unsigned start = simt::shared_address(shared);
+    if (start % 128) refuse("a box is not aligned to 128 bytes of shared memory");
+    if (m.swizzled && start % 1024) refuse("a swizzled box that does not start a pattern of 1024 bytes");
+}
+
+// The element of a tiled box that begins at (z, y, x), or null outside of the array.
+const char* in_tiled_box(const TensorMap& m, int x, int y, int z, int row, int i) {
+    const int64_t at[3] = {int64_t(x) + i, int64_t(y) + row % m.box[1], int64_t(z) + row / m.box[1]};
+    int64_t offset = 0;
+    for (int axis = 0; axis < 3; ++axis) {
+        if (at[axis] < 0 || at[axis] >= m.size[axis]) return nullptr;
+        offset += at[axis] * m.apart[axis];
+    }
+    return m.address + offset * 2;
+}
+
 // Fills the rows of a box, then delivers it to the barrier, later; element(row, i) is an address or null.
 template <class F>
 void load(void* shared, const TensorMap& m, uint64_t* barrier, int rows, F element) {
-    const unsigned start = simt::shared_address(shared);
     const int in_row = m.box[0];
     const size_t bytes = size_t(rows) * in_row * 2;
-    if (start % 128) refuse("a box is not aligned to 128 bytes of shared memory");
-    BarrierState& state = state_of(barrier);
-    if (!state.fenced) refuse("a load on an mbarrier whose initialisation was not fenced");
-    // The swizzle follows the address, in rows of 128 bytes: its bits 4 to 6 are XORed with 7 to 9.
-    if (m.swizzled && start % 1024) refuse("a swizzled box that does not start a pattern of 1024 bytes");
+    require_aligned(shared, m);
+    if (!state_of(barrier).fenced) refuse("a load on an mbarrier whose initialisation was not fenced");
     Arrived box{static_cast<char*>(shared), std::vector<char>(bytes)};
     for (int row = 0; row < rows; ++row)
-        for (int i = 0; i < in_row; ++i) {
-            unsigned at = unsigned(row * in_row + i) * 2;
-            if (m.swizzled) at ^= (at >> 7 & 7) << 4;
-            if (const char* from = element(row, i)) std::memcpy(&box.bytes[at], from, 2);
-        }
+        for (int i = 0; i < in_row; ++i)
+            if (const char* from = element(row, i)) std::memcpy(&box.bytes[place_in_box(m, row, i)], from, 2);
     std::memset(shared, 0xFF, bytes);
     simt::later([barrier, box = std::move(box)] {
         BarrierState& state = state_of(barrier);
@@ -94,6 +128,13 @@ void load(void* shared, const TensorMap& m, uint64_t* barrier, int rows, F eleme
         state.arrived.push_back(box);
         end_phase_if_complete(state);
     });
+}
+
+void work_on(const std::shared_ptr<Store>& store) {
+    if (!store->awaited && store->delays-- > 0) return simt::later([store] { work_on(store); });
+    store->read();
+    store->done = true;
+    simt::wake();
 }
 
 // Common to both modes; strides of elements that are not 1 are for im2col.
@@ -142,17 +183,54 @@ void barrier_wait(uint64_t* barrier, unsigned parity, simt::Site site) {
     while (state_of(barrier).phase % 2 == parity) simt::pause(site);
 }
 
+void sync_part_of_block(int number, int threads, simt::Site site) {
+    int& arrivals = block().arrivals[number];
+    const int all = (arrivals / threads + 1) * threads;
+    if (++arrivals == all) simt::wake();
+    while (arrivals < all) simt::pause(site);
+}
+
 void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, int x, int y, int z) {
     const TensorMap m = decode(map, false);
-    load(shared, m, barrier, m.box[1] * m.box[2], [&](int row, int i) -> const char* {
-        const int64_t at[3] = {int64_t(x) + i, int64_t(y) + row % m.box[1], int64_t(z) + row / m.box[1]};
-        int64_t offset = 0;
-        for (int axis = 0; axis < 3; ++axis) {
-            if (at[axis] < 0 || at[axis] >= m.size[axis]) return nullptr;
-            offset += at[axis] * m.apart[axis];
+    load(shared, m, barrier, m.box[1] * m.box[2], [&](int row, int i) { return in_tiled_box(m, x, y, z, row, i); });
+}
+
+void store_fence() { block().fenced[threadIdx.x / 32] |= 1u << threadIdx.x % 32; }
+
+void store_box(const void* shared, const CUtensorMap* map, int x, int y, int z) {
+    const TensorMap m = decode(map, false);
+    const int rows = m.box[1] * m.box[2];
+    require_aligned(shared, m);
+    if (std::exchange(block().fenced[threadIdx.x / 32], 0) != 0xffffffffu)
+        refuse("a store of what not all lanes of the warp have fenced");
+    const char* const from = static_cast<const char*>(shared);
+    const auto read = [=] {
+        for (int row = 0; row < rows; ++row)
+            for (int i = 0; i < m.box[0]; ++i)
+                if (const char* to = in_tiled_box(m, x, y, z, row, i))
+                    std::memcpy(const_cast<char*>(to), from + place_in_box(m, row, i), 2);
+    };
+    static int stores = 0;
+    const int delays = ++stores % 2 * 40;  // early as well as late
+    const std::vector<char> bytes(from, from + size_t(rows) * m.box[0] * 2);
+    const auto store = std::make_shared<Store>(Store{from, bytes, read, delays});
+    StoreGroups& groups = block().stores[threadIdx.x];
+    if (groups.empty()) groups.emplace_back();
+    groups.back().push_back(store);
+    simt::later([store] { work_on(store); });
+}
+
+void store_commit() { block().stores[threadIdx.x].emplace_back(); }
+
+void store_wait(int groups, simt::Site site) {
+    StoreGroups& mine = block().stores[threadIdx.x];
+    for (; mine.size() > size_t(groups) + 1; mine.pop_front())
+        for (const auto& store : mine.front()) {
+            store->awaited = true;
+            while (!store->done) simt::pause(site);
+            if (std::memcmp(store->from, store->bytes.data(), store->bytes.size()))
+                refuse("shared memory changed before its store was waited for");
         }
-        return m.address + offset * 2;
-    });
 }
 
 void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, int c, int w, int h, int n, int offset_w,
