@@ -26,6 +26,8 @@ class Algo:
     transform     (shape, dtype, b, filters) -> None: writes them, whatever the order of images in memory; worth keeping
                   while the weight does not change
     lacks         (extension) -> what it needs that the current device has not, or None
+    statistics    None, or (run, workspace) of a fwd that measures its result for batch normalisation: this run has
+                  float32 (K,) arrays mean and var (biased) behind out, and no bias or relu
     channels_last whether it reads and writes images in (N, H, W, C) order, where the shape says so; else ``run`` copies
     """
 
@@ -38,6 +40,7 @@ class Algo:
     filters: Callable | None = None
     transform: Callable | None = None
     lacks: Callable = lambda extension: None
+    statistics: tuple[Callable, Callable] | None = None
     channels_last: bool = False
 
 
@@ -124,6 +127,15 @@ def _lacks_hopper(extension):
     return None if extension.implicit_hopper_available() else "a GPU of compute capability 9.0, and code for sm_90a"
 
 
+def _measure_hopper(shape, dtype, a, b, out, mean, var, workspace):
+    name = "conv_implicit_hopper_fwd_statistics"
+    launch(name, shape, dtype, a, b, out, mean, var, workspace, workspace.nbytes)
+
+
+def _measuring_hopper(shape, dtype):
+    return native.cuda().conv_implicit_hopper_workspace(shape, dtype, "fwd_statistics")
+
+
 def _split(direction):
     """A product of split operands is off by up to 8 units of 2**-24: too much for the law where few are summed."""
     return lambda shape, dtype: _implicit(shape, dtype) and dtype == "float32" and shape.terms(direction) >= 32
@@ -173,7 +185,8 @@ def _rows(device, direction):
         if transforms:
             name = "winograd2_fused"
             rows[name] = _row(device, direction, name, _winograd(direction), errors[0], "plane", transforms)
-        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper)
+        measures = (_measure_hopper, _measuring_hopper) if direction == "fwd" else None
+        rows["implicit_hopper"] = replace(rows["implicit_hopper"], lacks=_lacks_hopper, statistics=measures)
     return rows
 
 

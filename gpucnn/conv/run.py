@@ -16,7 +16,7 @@ from .filters import drop_filters, kept_filters
 from .plan import report, survey
 
 
-def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", version=None):
+def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", version=None, statistics=None):
     """One direction of a convolution on bare NumPy or CuPy arrays; returns a new array.
 
     direction   a                 b                          returns
@@ -31,6 +31,8 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     in float32 for the 16-bit dtypes, rounded once (with bias or relu by im2col or gemm on CUDA twice). Bytes beside the
     operands stay below the setting ``workspace``; so do copies into another order, unless no row has room for them.
     ``algorithm`` is "auto", "find" or a name in ALGOS (see ``pick``); a name that cannot do the shape is a ValueError.
+    ``statistics`` is an empty list, to which fwd without bias and relu adds the mean and the biased variance of each
+    channel of y, float32 (K,), where the row measures them on its way.
     A ``version`` says that w is unchanged since the last call with the same array and version: then its transform, if
     the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream.
 
@@ -49,24 +51,35 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     out = _retried(kind, lambda: layout.empty(xp, shape.operands(direction)[2], a.dtype, ordered[2]))
     bias = None if bias is None else xp.ascontiguousarray(bias)
 
-    def execute(candidate, keep=False):
+    def execute(candidate, keep=False, statistics=None):
         row, taken = ALGOS[kind, direction][candidate.name], candidate.shape
         last = taken.in_channels_last(direction)
         x, w = _in_memory(a, last[0]), _in_memory(b, last[1])
         moved = last[2] != ordered[2]
         y = xp.empty(out.shape, out.dtype) if moved else layout.in_memory(out, last[2])
+        measured = None if statistics is None or bias is not None or relu else row.statistics
+        size = candidate.workspace
+        if measured:
+            least, best = measured[1](taken, dtype)
+            room = config.get("workspace") - candidate.copies - candidate.filters
+            measured, size = (measured[0], min(best, room)) if least <= room else (None, size)
         operand = w
         if keep and row.transform:
             key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], find.machine(kind))
             operand = kept_filters(b, version, key, lambda: _transformed(row, taken, dtype, w, candidate, xp.empty))
-            memory = _scratch(xp, candidate.workspace)
+            memory = _scratch(xp, size)
         elif row.transform:
-            memory = _scratch(xp, candidate.filters + candidate.workspace)
+            memory = _scratch(xp, candidate.filters + size)
             operand = _transformed(row, taken, dtype, w, candidate, lambda size, _: memory[:size])
             memory = memory[candidate.filters :]
         else:
-            memory = _scratch(xp, candidate.workspace)
-        row.run(taken, dtype, x, operand, y, memory, bias, relu)
+            memory = _scratch(xp, size)
+        if measured:
+            mean, var = xp.empty(taken.K, np.float32), xp.empty(taken.K, np.float32)
+            measured(taken, dtype, x, operand, y, mean, var, memory)
+            statistics[:] = mean, var
+        else:
+            row.run(taken, dtype, x, operand, y, memory, bias, relu)
         if moved:
             layout.in_memory(y, True, out=layout.channels_last(out))
 
@@ -79,7 +92,7 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
         if config.get("debug") >= 1:
             print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
         try:
-            _retried(kind, lambda choice=choice: execute(choice, keep=version is not None))
+            _retried(kind, lambda choice=choice: execute(choice, version is not None, statistics))
             break
         except MemoryError as error:
             wanted = choice.beside

@@ -42,7 +42,7 @@ class PreActivatedBlock(nn.Module):
         y = self.bn1(x, relu=True)
         if not isinstance(self.shortcut, nn.Identity):
             x = self.shortcut(y)
-        y = self.bn2(self.conv1(y), relu=True)
+        y = self.bn2.of(self.conv1, y, relu=True)
         return self.conv2(self.dropout(y)) + x
 
 

@@ -12,9 +12,8 @@ class DenseLayer(nn.Module):
         self.norm2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3)
 
     def forward(self, x):
-        y = self.conv1(ops.relu(self.norm1(x)))
-        y = self.conv2(ops.relu(self.norm2(y)))
-        return ops.cat([x, y], 1)
+        y = self.norm2.of(self.conv1, self.norm1(x, relu=True), relu=True)
+        return ops.cat([x, self.conv2(y)], 1)
 
 
 class Transition(nn.Sequential):

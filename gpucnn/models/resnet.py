@@ -40,10 +40,10 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut_of(channels, width, stride, shortcut)
 
     def forward(self, x):
-        y, shortcut = self.conv2(self.bn1(self.conv1(x), relu=True)), self.downsample(x)
+        y, shortcut = self.bn1.of(self.conv1, x, relu=True), self.downsample(x)
         if isinstance(self.drop, nn.Identity):
-            return self.bn2(y, shortcut, relu=True)
-        return ops.relu(self.drop(self.bn2(y)) + shortcut)
+            return self.bn2.of(self.conv2, y, shortcut, relu=True)
+        return ops.relu(self.drop(self.bn2.of(self.conv2, y)) + shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -63,9 +63,9 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut_of(channels, outside, stride, projection)
 
     def forward(self, x):
-        y = self.bn1(self.conv1(x), relu=True)
-        y = self.bn2(self.conv2(y), relu=True)
-        return self.bn3(self.conv3(y), self.downsample(x), relu=True)
+        y = self.bn1.of(self.conv1, x, relu=True)
+        y = self.bn2.of(self.conv2, y, relu=True)
+        return self.bn3.of(self.conv3, y, self.downsample(x), relu=True)
 
 
 class ResNet(nn.Module):
@@ -91,6 +91,6 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x):
-        x = self.maxpool(self.bn1(self.conv1(x), relu=True))
+        x = self.maxpool(self.bn1.of(self.conv1, x, relu=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(ops.flatten(self.avgpool(x), 1))

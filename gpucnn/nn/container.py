@@ -14,7 +14,8 @@ TAKES_RELU = (Conv2d, BatchNorm1d, BatchNorm2d)
 class Sequential(Module):
     """Modules applied one after the other; named "0", "1", ... and reached by index.
 
-    A ``Conv2d`` or batch normalisation and the ``ReLU`` behind it run as one operation, with the same results.
+    A ``Conv2d`` or batch normalisation and the ``ReLU`` behind it run as one operation, with the same results; and a
+    ``Conv2d`` before batch normalisation may measure its result for it.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> net[0].weight.shape
@@ -28,13 +29,19 @@ class Sequential(Module):
             setattr(self, str(i), module)
 
     def forward(self, x):
-        modules, fused = [module for _, module in self.children()], False
+        modules, fused, measured = [module for _, module in self.children()], False, None
         for module, after in zip_longest(modules, modules[1:]):
             if fused:  # with the layer before it
                 fused = False
                 continue
             fused = type(module) in TAKES_RELU and type(after) is ReLU
-            x = module(x, relu=True) if fused else module(x)
+            options = {"relu": True} if fused else {}
+            if measured is not None:  # by the convolution before it
+                options["statistics"] = measured
+            measured = [] if type(module) is Conv2d and type(after) is BatchNorm2d and after.training else None
+            if measured is not None:
+                options["statistics"] = measured
+            x = module(x, **options)
         return x
 
     def __len__(self):

@@ -39,9 +39,12 @@ class Conv2d(Module):
         self.weight = init.he_normal_(new_parameter(out_channels, in_channels // groups, r, s))
         self.bias = new_parameter(out_channels) if bias else None
 
-    def forward(self, x, relu=False):
-        """The convolution of x, and ReLU after it where ``relu``: ``Sequential`` asks for that."""
-        return ops.conv2d(x, self.weight, self.bias, relu=relu, **self.options)
+    def forward(self, x, relu=False, statistics=None):
+        """The convolution of x, and ReLU after it where ``relu``: ``Sequential`` asks for that.
+
+        statistics    a list for the ``batch_norm`` that follows, see ``gpucnn.conv2d``
+        """
+        return ops.conv2d(x, self.weight, self.bias, relu=relu, statistics=statistics, **self.options)
 
     def extra(self):
         k, c, r, s = self.weight.shape

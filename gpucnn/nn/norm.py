@@ -20,8 +20,11 @@ class BatchNorm2d(Module):
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_var = Buffer(np.ones(channels, np.float32))
 
-    def forward(self, x, residual=None, relu=False):
-        """x normalised, plus ``residual``, and ReLU after it where ``relu``: ``Sequential`` asks for that."""
+    def forward(self, x, residual=None, relu=False, statistics=None):
+        """x normalised, plus ``residual``, and ReLU after it where ``relu``: ``Sequential`` asks for that.
+
+        statistics    the list that the convolution was given which made x, see ``gpucnn.conv2d``
+        """
         return ops.batch_norm(
             x,
             self.running_mean,
@@ -33,7 +36,13 @@ class BatchNorm2d(Module):
             eps=self.eps,
             residual=residual,
             relu=relu,
+            statistics=statistics,
         )
+
+    def of(self, convolution, x, residual=None, relu=False):
+        """This layer on convolution(x), a ``Conv2d``, which may measure its result on its way."""
+        statistics = [] if self.training else None
+        return self(convolution(x, statistics=statistics), residual, relu, statistics)
 
     def extra(self):
         return f"{self.weight.shape[0]}, eps={self.eps}, momentum={self.momentum}"

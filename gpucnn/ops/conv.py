@@ -20,6 +20,7 @@ class Conv2d(Function):
             relu=self.relu,
             algorithm=self.algorithm,
             version=None if any(self.needs) else self.version,
+            statistics=self.statistics,
         )
         self.save(
             x if self.needs[1] else None,
@@ -40,7 +41,19 @@ class Conv2d(Function):
         return dx, dw, channel_sum(gy) if self.needs[2] else None
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, relu=False, algorithm="auto"):
+def conv2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    relu=False,
+    algorithm="auto",
+    statistics=None,
+):
     """Two-dimensional convolution (cross-correlation: the filter is not flipped), and ReLU after it where ``relu``.
 
     x          (N, C, H, W)           float32, float16 or bfloat16 (float64 on the CPU), in either layout
@@ -50,6 +63,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
     stride, padding, dilation         pixels: an int, or (h, w)
     padding="same"                    the output has the size of x; for stride 1. Of an odd number of padded rows or
                                       columns, the greater half is behind
+    statistics                        None, or an empty list: gets the raw mean and biased variance of each output
+                                      channel where the algorithm has them; for the ``batch_norm`` that follows
 
     Sums are in float32 for every 16-bit dtype. ``algorithm`` is "auto", "find" (the fastest, timed at the first call
     with this shape) or a name in ``gpucnn.conv.ALGOS``, used for the gradients too; a name that cannot do this shape is
@@ -69,7 +84,14 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, r
         raise ValueError(
             f"conv2d: bias has one value an output channel, but came {operands[2].shape} (weight {weight.shape})"
         )
-    y = Conv2d.apply(*operands, shape=shape, relu=bool(relu), algorithm=algorithm, version=weight.version[0])
+    y = Conv2d.apply(
+        *operands,
+        shape=shape,
+        relu=bool(relu),
+        algorithm=algorithm,
+        version=weight.version[0],
+        statistics=None if any(over) else statistics,
+    )
     return y[:, :, over[0] :, over[1] :] if any(over) else y
 
 

@@ -41,7 +41,7 @@ class BatchNorm(Function):
         y = empty(xp, x.shape, x.dtype, self.last)
         x, out = in_memory(x, self.last), in_memory(y, self.last)
         if self.training:
-            self.mean, self.var = _statistics(self.sizes, x, wide)
+            self.mean, self.var = self.statistics or _statistics(self.sizes, x, wide)
             self._move_running(self.sizes[0] * self.sizes[2])
         else:
             self.mean, self.var = (
@@ -92,6 +92,7 @@ def batch_norm(
     eps=1e-5,
     residual=None,
     relu=False,
+    statistics=None,
 ):
     """Batch normalisation, (x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe & Szegedy 2015).
 
@@ -102,8 +103,9 @@ def batch_norm(
     training      use the mean and the biased variance of this batch (more than one value a channel)
     residual      of x's shape, or None    added to that, as at the end of a residual block
     relu          max(that, 0) in the end
+    statistics    the list that ``conv2d`` was given which made x: in training, what is in it is not computed again
 
-    The last two take no pass over memory of their own, and the result is rounded once. Statistics and sums are in
+    Residual and relu take no pass over memory of their own, and the result is rounded once. Statistics and sums are in
     float32 for float16 and bfloat16.
     """
     x = as_tensor(x)
@@ -147,6 +149,7 @@ def batch_norm(
         running_var=running_var,
         momentum=momentum,
         eps=eps,
+        statistics=statistics,
     )
 
 

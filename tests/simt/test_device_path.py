@@ -1,6 +1,5 @@
 """Everything that gpucnn does on "cuda", run without a GPU: Python on a stand-in for CuPy, native code on the shim."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,21 +16,12 @@ from tests.conv import test_algos
 from tests.kernels.harness import DTYPES
 from tests.ops import test_channels_last
 from tests.ops.table import CASES
-from tests.simt import build, fake_cupy
+from tests.simt import fake_cupy
 from tests.tolerance import check_conv
 
+pytestmark = pytest.mark.usefixtures("stand_in")
 OWN_TENSORS = {"batch_norm", "cross_entropy", "dropout", "where"}  # make tensors on the CPU, or other random numbers
 ON_DEVICE = [case for case in CASES if case.name not in OWN_TENSORS]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cuda():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", fake_cupy)
-        patch.setattr(native, "_load_cuda", lambda: (build.load(), None))
-        device._cuda_rng.cache_clear()
-        yield
-    device._cuda_rng.cache_clear()
 
 
 @pytest.fixture(params=DTYPES)
