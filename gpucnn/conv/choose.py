@@ -105,8 +105,8 @@ def rule(kind, direction, shape, dtype, rows):
     below 8 channels (wgrad: 64) the transforms cost about what they save, and few tiles do not repay transforming the
     filters. On CUDA its products, and those of spectra, are of float32 or TF32, which tensor cores outdo in 16 bits (by
     the rates of NVIDIA's data sheets). For FFT see _fft_pays. im2col reuses a GEMM as fast as the machine has, and gemm
-    is that GEMM on the images themselves; direct needs no memory at all. In channels_last order implicit_hopper comes
-    before im2col, by its model and not measured: it reads 16-bit images as they are, of which im2col makes copies.
+    is that GEMM on the images themselves; direct needs no memory at all. In channels_last order the implicit rows
+    come before im2col in 16 bits, by their models and not measured: they read images as they are, im2col copies them.
     """
     widened = kind == "cuda" and dtype in ("float16", "bfloat16")
     best = ["fft"] if _fft_pays(direction, shape) and not widened else []
@@ -121,8 +121,8 @@ def rule(kind, direction, shape, dtype, rows):
             best.append("winograd4")
         if tiles[2] >= (16 if wgrad else 64):
             best.append("winograd2")
-    best += ["gemm", "implicit_hopper", "im2col"] if shape.channels_last else ["gemm", "im2col"]
-    best += rows
+    as_they_are = ["implicit_hopper", "implicit"] if shape.channels_last and widened else []
+    best += ["gemm", *as_they_are, "im2col", *rows]
     return [name for i, name in enumerate(best) if name in rows and name not in best[:i]]
 
 

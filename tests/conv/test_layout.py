@@ -7,7 +7,7 @@ import pytest
 
 from gpucnn import config
 from gpucnn.conv import ALGOS, DIRECTIONS, ConvShape, plan, run
-from gpucnn.conv.choose import candidates
+from gpucnn.conv.choose import candidates, rule
 from gpucnn.layout import channels_first, in_memory, is_channels_last
 from tests.cases import CASES, operands
 from tests.tolerance import check_conv
@@ -93,3 +93,11 @@ def test_copies_that_every_row_needs_do_not_count(direction, workspace):
         check_conv(direction, shape, a, b, run(direction, shape, a, b), 2.0)
         limits = [c.excluded for c in able if c.excluded and c.excluded.startswith("needs")]
         assert limits == [c.excluded for c in wanted if c.excluded and c.excluded.startswith("needs")]
+
+
+def test_in_16_bits_on_cuda_rows_that_need_no_copies_come_first():
+    shape = ConvShape(8, 64, 28, 28, 64, 3, 3, channels_last=True)
+    rows = list(ALGOS["cuda", "fwd"])
+    assert rule("cuda", "fwd", shape, "float16", rows)[:3] == ["gemm", "implicit_hopper", "implicit"]
+    assert rule("cuda", "fwd", shape.channels_first, "float16", rows)[:2] == ["gemm", "im2col"]
+    assert rule("cuda", "fwd", shape, "float32", rows)[0] == "winograd4"
