@@ -173,7 +173,9 @@ class Tensor:
             )
         if other.device != self.device:
             raise TypeError(f"{name}: both tensors are on one device, but came {self.device} and {other.device}")
-        if not getattr(self.data.flags, "writeable", True):  # CuPy arrays have no such flag
+        data = self.data
+        repeated = data.size and any(n > 1 and not step for n, step in zip(data.shape, data.strides, strict=True))
+        if repeated or not getattr(data.flags, "writeable", True):  # CuPy arrays have no such flag
             raise ValueError(
                 f"{name}: changes memory that may be written, but came a broadcast view or read-only memory"
                 f" ({self.shape})"

@@ -44,7 +44,7 @@ class Prelu(Function):
 
     def forward(self, x, slope):
         self.save(x, slope)
-        return array_module(x).where(x > 0, x, x * slope)
+        return array_module(x).where(x > 0, x, x * slope).astype(x.dtype, copy=False)  # CuPy has float32 for bfloat16
 
     def backward(self, gy):
         x, slope = self.saved

@@ -144,7 +144,7 @@ class Where(Function):
     def forward(self, condition, a, b):
         self.save(condition)
         self.shapes = a.shape, b.shape
-        return array_module(a).where(condition, a, b)
+        return array_module(a).where(condition, a, b).astype(a.dtype, copy=False)  # CuPy has float32 for bfloat16
 
     def backward(self, gy):
         (condition,) = self.saved

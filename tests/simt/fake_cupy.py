@@ -2,6 +2,7 @@
 
 An array wraps a NumPy array and is as strict as CuPy's: it meets no NumPy array in an operation, turns into none by
 itself, and stays an array at shape (). ``empty`` is filled with NaN, as memory that somebody used before would be.
+What CuPy 14.2 has no loop for in bfloat16 is made in float32, or refused, and broadcast views can be written, as there.
 Results lie in memory in C order whatever the order of the operands, but for those of ``astype`` and ``*_like``.
 Only what CuPy offers under the same name and gpucnn uses is here.
 """
@@ -9,12 +10,13 @@ Only what CuPy offers under the same name and gpucnn uses is here.
 import weakref
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
 
 METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
-    "arange argmax argsort ascontiguousarray bincount broadcast_to clip concatenate max min ones ones_like".split()
-    + "pad stack where zeros zeros_like".split()
+    "arange argmax ascontiguousarray bincount clip concatenate max min ones ones_like pad stack zeros".split()
+    + "zeros_like".split()
 )
 
 
@@ -173,6 +175,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def set(self, array, stream):
         """Copy from pinned memory, on the stream."""
+        if (array.dtype, array.shape) != (self.dtype, self.shape) or not self.flags.c_contiguous:
+            raise ValueError(f"{array.dtype} {array.shape} does not fit {self.dtype} {self.shape}")
         stream.pending.append(lambda: self.host.__setitem__(..., array))
 
     def tolist(self):
@@ -245,6 +249,22 @@ def empty(shape, dtype=np.float32):
 
 def empty_like(array, dtype=None):
     return empty(array.shape, dtype or array.dtype)
+
+
+def where(condition, a, b):
+    result = on_host(np.where)(condition, a, b)
+    return result.astype(np.float32) if result.dtype == ml_dtypes.bfloat16 else result
+
+
+def argsort(array, axis=-1, kind=None):
+    if array.dtype == ml_dtypes.bfloat16:
+        raise NotImplementedError("Sorting arrays with dtype 'bfloat16' is not supported")
+    return on_host(np.argsort)(array, axis=axis, kind="stable")
+
+
+def broadcast_to(array, shape):
+    view = np.broadcast_to(array.host, shape)
+    return wrap(np.lib.stride_tricks.as_strided(array.host, view.shape, view.strides), array)
 
 
 def asnumpy(array):

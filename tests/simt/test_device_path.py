@@ -214,11 +214,26 @@ def test_dropout_repeats_with_its_seed(dtype):
     assert not (g.dropout(x, 0.25).numpy() == first.numpy()).all()
 
 
-def test_where():
+def test_where(dtype):
     mask = np.array([[True, False, True], [False, True, False]])
-    results = [run(lambda a, b: g.where(g.tensor(mask, device=a.device), a, b), [np.ones((2, 3)), np.zeros(3)], where)
+    arrays = [array.astype(DTYPES[dtype]) for array in (np.ones((2, 3)), np.zeros(3))]
+    results = [run(lambda a, b: g.where(g.tensor(mask, device=a.device), a, b), arrays, where)
                for where in ("cpu", "cuda")]  # fmt: skip
-    assert all((a == b).all() for a, b in zip(*results, strict=True))
+    for a, b in zip(*results, strict=True):
+        assert a.dtype == b.dtype == DTYPES[dtype] and np.array_equal(a, b)
+
+
+def test_a_broadcast_view_is_not_written(dtype):
+    """CuPy would write it: one element changed would be several."""
+    x = g.zeros(3, dtype=dtype, device="cuda")
+    view = g.broadcast_to(x, (2, 3))
+    with pytest.raises(ValueError, match=r"\+=: .* broadcast view"):
+        view += 1
+    with pytest.raises(ValueError, match=r"setitem: .* broadcast view"):
+        view[0] = 1
+    assert not x.numpy().any()
+    empty = g.broadcast_to(g.zeros(1, 0, dtype=dtype, device="cuda"), (2, 0))
+    empty += 1  # has no element that another one shares
 
 
 @pytest.mark.parametrize("workspace", [10_000, 100_000])
