@@ -50,6 +50,7 @@ def launch(name, *args):
     Arrays, also those in lists, become addresses (they must be C-contiguous, and stay alive during the call), dtypes
     their names; everything else is passed as it is; the current stream goes last. On CUDA the call returns before the
     work is done.
+    A TypeError for arrays on several GPUs: see ``use``.
     """
     values, cuda_array = [], None
     for arg in args:
@@ -63,6 +64,9 @@ def launch(name, *args):
                 raise ValueError(f"{name}: arrays are C-contiguous, but came strides {item.strides} ({item.shape})")
             addresses.append(address(item))
             if type(item) is not np.ndarray:
+                if cuda_array is not None and item.data.device_id != cuda_array.data.device_id:
+                    came = f"{device_of(cuda_array)} and {device_of(item)}"
+                    raise TypeError(f"{name}: all arrays are on the GPU that is the current one, but came {came}")
                 cuda_array = item
         values.append(addresses if several else addresses[0])
     if cuda_array is None:
@@ -110,6 +114,20 @@ def parse(device):
     return ("cpu", 0) if match[1] else ("cuda", int(match[2] or 0))
 
 
+def use(device):
+    """Make its GPU, if it is one, the current one: CuPy makes new arrays there, wherever the operands are."""
+    kind, number = parse(device)
+    if kind == "cuda":
+        _refuse_without_cuda()
+        _cupy().cuda.Device(number).use()
+
+
+def _refuse_without_cuda():
+    problem = cuda_problem()
+    if problem:
+        raise RuntimeError(problem)
+
+
 def to_device(array, device):
     """The array on ``device``: itself if it is there already, else a copy."""
     kind, number = parse(device)
@@ -117,9 +135,7 @@ def to_device(array, device):
         return array if type(array) is np.ndarray else _cupy().asnumpy(array)
     if device_of(array) == f"cuda:{number}":
         return array
-    problem = cuda_problem()
-    if problem:
-        raise RuntimeError(problem)
+    _refuse_without_cuda()
     with _cupy().cuda.Device(number):
         return _cupy().asarray(array)
 

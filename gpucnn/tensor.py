@@ -120,7 +120,9 @@ class Tensor:
 
     def to(self, target):
         """On another device ("cpu", "cuda", "cuda:1"), in another dtype, or in another order in memory
-        ("channels_last", "channels_first": see ``gpucnn.to_layout``); itself where nothing changes."""
+        ("channels_last", "channels_first": see ``gpucnn.to_layout``); itself where nothing changes.
+
+        Operations on "cuda:1" need that GPU to be the current one: ``cupy.cuda.Device(1).use()``."""
         if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda"):
             return ops.to_device(self, target)
         if isinstance(target, str) and target in LAYOUTS:

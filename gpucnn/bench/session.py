@@ -6,7 +6,7 @@ import time
 
 from gpucnn import config
 from gpucnn.cli import Parser
-from gpucnn.device import parse
+from gpucnn.device import use
 
 from .environment import about, disturbance
 
@@ -48,11 +48,7 @@ class Session:
         self.start = time.perf_counter()
 
     def __enter__(self):
-        kind, number = parse(self.device)
-        if kind == "cuda":  # of events and memory, too
-            import cupy
-
-            cupy.cuda.Device(number).use()
+        use(self.device)  # for events and memory, too
         problem = disturbance(self.about)
         print(f"{self.about['device']}" + (f", {n} threads" if (n := self.about.get("threads")) else ""))
         if problem:

@@ -13,7 +13,7 @@ from ..create import from_numpy
 from ..data import DataLoader, Draws, ImageFolder, ShortSide, class_names, digits, open_parts, resize
 from ..data.augment import normalise
 from ..data.colour import grey
-from ..device import manual_seed
+from ..device import manual_seed, use
 from ..dtype import accumulate, as_dtype
 from ..ops import cross_entropy, softmax
 from ..optim import MovingAverage
@@ -32,7 +32,7 @@ class Run:
     recipe      Recipe
     data        what ``gpucnn.data.open_parts`` reads, or None for the built-in digits
     test        path of the test images, where ``data`` holds training images only
-    device      "cpu", "cuda" or "cuda:1"
+    device      "cpu", "cuda" or "cuda:1"; that GPU becomes the current one
     seed        of the initial weights, the order and the augmentation
     workers     threads that prepare batches; by default one a CPU, and none for images in memory that need no work
 
@@ -44,6 +44,7 @@ class Run:
 
     def __init__(self, recipe, data=None, test=None, *, device="cpu", seed=0, workers=None):
         self.recipe, self.options = recipe, {"data": data, "test": test, "device": device, "seed": seed}
+        use(device)
         train, held_out = _open(data, test)
         self.classes = class_names(train)
         loader = partial(DataLoader, batch_size=recipe.batch, seed=seed, device=device, mean=train.mean, std=train.std)
@@ -146,7 +147,8 @@ class Trained:
 
 
 def load_trained(path, device="cpu"):
-    """The Trained network in the checkpoint of a run; a file that is none is a ValueError."""
+    """The Trained network in the checkpoint of a run, on a device; a file that is none is a ValueError."""
+    use(device)
     arrays, info = read(path)
     kept = _kept(path, info)
     with nn.init.skip():

@@ -15,14 +15,15 @@ import numpy as np
 
 METHODS = set("astype copy max mean min reshape sum swapaxes take transpose".split())
 FUNCTIONS = set(
-    "arange argmax ascontiguousarray bincount clip concatenate max min ones ones_like pad stack zeros".split()
-    + "zeros_like".split()
+    "arange argmax bincount clip concatenate max min ones ones_like pad stack zeros".split() + "zeros_like".split()
 )
 
 
 def unwrap(value):
     """The NumPy array behind an array of this module, also inside tuples, lists and dictionaries."""
     if isinstance(value, ndarray):
+        if value.number != Device.current:
+            raise ValueError("Peer access is unavailable between these devices.")
         return value.host
     if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
@@ -47,6 +48,7 @@ def wrap(value, source=None, ordered=False):
     result = ndarray(np.asarray(value, order="C" if ordered and not view else "K"))
     if view:
         result.base = source if source.base is None else source.base
+        result.number = source.number
     return result
 
 
@@ -68,17 +70,24 @@ def on_host(function):
 
 
 class Device:
-    """GPU number ``id``, as a context; there is only number 0."""
+    """GPU number ``id``, 0 or 1, as a context in which it is the current one: new arrays are there."""
 
-    def __init__(self, number=0):
-        assert number == 0
-        self.id = number
+    current = 0
+
+    def __init__(self, number=None):
+        self.id, self.before = Device.current if number is None else number, []
+        assert self.id in (0, 1)
+
+    def use(self):
+        Device.current = self.id
 
     def __enter__(self):
+        self.before.append(Device.current)
+        self.use()
         return self
 
     def __exit__(self, *error):
-        return False
+        Device.current = self.before.pop()
 
 
 class Stream:
@@ -110,6 +119,7 @@ class Event:
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host):
         self.host = host
+        self.number = Device.current
         self.base = None  # of a view: the array that owns the memory
 
     shape = property(lambda self: self.host.shape)
@@ -120,8 +130,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     nbytes = property(lambda self: self.host.nbytes)
     itemsize = property(lambda self: self.host.itemsize)
     T = property(lambda self: wrap(self.host.T, self))
-    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
-    device = property(lambda self: Device(0))
+    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data, device_id=self.number))
+    device = property(lambda self: Device(self.number))
     __cuda_array_interface__ = property(lambda self: {"shape": self.shape, "data": (self.data.ptr, False)})
 
     @property
@@ -199,6 +209,7 @@ class UFunc:
 def asarray(value, dtype=None):
     """A copy of host data on the device; an array of the device itself."""
     if isinstance(value, ndarray):
+        value = value if value.number == Device.current else ndarray(value.host.copy())
         return value if dtype is None else value.astype(dtype, copy=False)
     return ndarray(np.array(value, dtype, order="C"))
 
@@ -262,6 +273,11 @@ def argsort(array, axis=-1, kind=None):
     return on_host(np.argsort)(array, axis=axis, kind="stable")
 
 
+def ascontiguousarray(array, dtype=None):
+    same = array.flags.c_contiguous and dtype in (None, array.dtype)
+    return array if same else on_host(np.ascontiguousarray)(array, dtype)
+
+
 def broadcast_to(array, shape):
     view = np.broadcast_to(array.host, shape)
     return wrap(np.lib.stride_tricks.as_strided(array.host, view.shape, view.strides), array)
@@ -286,8 +302,8 @@ cuda = SimpleNamespace(
     alloc_pinned_memory=bytearray,
     get_current_stream=lambda: default_stream,
     runtime=SimpleNamespace(
-        getDeviceCount=lambda: 1,
-        getDevice=lambda: 0,
+        getDeviceCount=lambda: 2,
+        getDevice=lambda: Device.current,
         getDeviceProperties=lambda number: {"name": b"stand-in"},
         driverGetVersion=lambda: 13000,
     ),

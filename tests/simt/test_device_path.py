@@ -358,15 +358,32 @@ def test_lenet_learns_in_mixed_precision_as_on_the_cpu(amp):
     assert on_cuda <= 4 * on_cpu
 
 
-def test_a_run_is_saved_and_resumed_on_the_device(tmp_path):
+@pytest.fixture
+def first_gpu_again():
+    yield
+    device.use("cuda")
+
+
+def test_arrays_on_two_gpus_are_refused(first_gpu_again):
+    """CuPy makes a result on the current GPU, where a kernel of the GPU of the operands cannot write."""
+    x = g.ones(2, 3, device="cuda:1")
+    with pytest.raises(TypeError, match=r"leaky_relu_fwd: all arrays are on .* but came cuda:1 and cuda:0"):
+        g.relu(x)
+    device.use("cuda:1")
+    assert g.relu(x).device == "cuda:1"
+
+
+@pytest.mark.parametrize("gpu", ["cuda", "cuda:1"])
+def test_a_run_is_saved_and_resumed_on_the_device(tmp_path, gpu, first_gpu_again):
     def small(run):
         run.training.loader.data, run.training.test.data = run.training.loader.data[:24], run.training.test.data[:10]
         return run
 
-    whole = small(Run(load_recipe("lenet", dtype="bfloat16", epochs=2, batch=12), device="cuda"))
+    whole = small(Run(load_recipe("lenet", dtype="bfloat16", epochs=2, batch=12), device=gpu))
     whole.training.fit(1)
     whole.save(tmp_path / "checkpoint.safetensors")
     row = whole.training.fit(2)[-1]
+    device.use("cuda")
     resumed = small(Run.resume(tmp_path / "checkpoint.safetensors"))
     again = resumed.training.fit(2)[-1]
     assert {key: row[key] for key in row if key != "seconds"} == {key: again[key] for key in row if key != "seconds"}
