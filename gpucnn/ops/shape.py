@@ -105,7 +105,11 @@ def raw_index(index):
 
 
 def getitem(x, index):
-    """x[index], with NumPy's basic and advanced indices; tensors may be indices."""
+    """x[index], with NumPy's basic and advanced indices; tensors may be indices.
+
+    An index outside is an IndexError; but in an array of indices into a CUDA tensor, where CuPy does not look, it is
+    taken modulo the length. Gradients of an element that is named several times are summed there in any order.
+    """
     try:
         return GetItem.apply(x, index=raw_index(index))
     except IndexError as error:
