@@ -43,7 +43,8 @@ class Kernels:
     def memory(self, content):
         """A copy of the bytes at a multiple of 64, and its address."""
         if self.cupy is not None:
-            array = self.cupy.asarray(content)
+            with self.cupy.cuda.using_allocator():  # CuPy's pool would hide from compute-sanitizer where an array ends
+                array = self.cupy.asarray(content)
             return array, array.data.ptr
         room = np.empty(content.size + 63, np.uint8)
         start = -room.ctypes.data % 64
