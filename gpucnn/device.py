@@ -76,6 +76,11 @@ def current_stream(kind):
     return _cupy().cuda.get_current_stream().ptr if kind == "cuda" else 0
 
 
+def is_capturing(kind):
+    """Whether what is queued goes into a CUDA graph; the default stream, 0, cannot."""
+    return bool(current_stream(kind)) and _cupy().cuda.get_current_stream().is_capturing()
+
+
 def synchronize(kind):
     """Wait for the work queued on the current stream of the current GPU; on the CPU there is none."""
     if kind == "cuda":

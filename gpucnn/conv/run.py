@@ -95,7 +95,9 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
         if config.get("debug") >= 1:
             print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
         try:
-            _retried(kind, lambda choice=choice: execute(choice, version is not None, statistics))
+            # A graph is replayed when a weight has changed, and what is kept for it has been freed.
+            keep = version is not None and not device.is_capturing(kind)
+            _retried(kind, lambda choice=choice, keep=keep: execute(choice, keep, statistics))
             break
         except MemoryError as error:
             wanted = choice.beside
