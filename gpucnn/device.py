@@ -72,7 +72,17 @@ def launch(name, *args):
     if cuda_array is None:
         return getattr(native.cpu(), name)(*values, 0)
     with cuda_array.device:
-        return getattr(native.cuda(), name)(*values, _cupy().cuda.get_current_stream().ptr)
+        return getattr(native.cuda(), name)(*values, current_stream("cuda"))
+
+
+def current_stream(kind):
+    """The current stream of the current GPU, as native code takes it; on the CPU there is none: 0."""
+    return _cupy().cuda.get_current_stream().ptr if kind == "cuda" else 0
+
+
+def is_capturing(kind):
+    """Whether what is queued goes into a CUDA graph; the default stream, 0, cannot."""
+    return bool(current_stream(kind)) and _cupy().cuda.get_current_stream().is_capturing()
 
 
 def synchronize(kind):

@@ -114,12 +114,16 @@ inline int multiprocessors(const char* op, const std::string& shape) {
     return count;
 }
 
-// Launches kernel(args...) with a ring, on as many blocks as run at once and have a tile.
+// Launches kernel(args...) with a ring, on as many blocks as run at once and have a tile. The most shared memory is
+// asked for, which two blocks a multiprocessor need.
 template <class Block, class... Params, class... Args>
 void launch_with_ring(const char* op, const std::string& shape, void (*kernel)(Params...), int64_t tiles,
                       cudaStream_t stream, Args... args) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                Block::kSharedBytes),
+          op, shape);
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared),
           op, shape);
     const int64_t blocks = std::min(tiles, int64_t(multiprocessors(op, shape)) * Block::kPerMultiprocessor);
     launch(kernel, dim3(unsigned(blocks)), Block::kThreads, Block::kSharedBytes, stream, args...);

@@ -34,7 +34,8 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     ``statistics`` is an empty list, to which fwd without bias and relu adds the mean and the biased variance of each
     channel of y, float32 (K,), where the row measures them on its way.
     A ``version`` says that w is unchanged since the last call with the same array and version: then its transform, if
-    the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream.
+    the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream, and what is kept
+    serves that stream only.
 
     Where memory runs out, all that is only kept for later is freed. If that is not enough, "auto" and "find" warn, and
     take a row that needs at most half as many bytes beside the operands, and copies; a named row is a MemoryError.
@@ -65,7 +66,9 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
             measured, size = (measured[0], min(best, room)) if least <= room else (None, size)
         operand = w
         if keep and row.transform:
-            key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], find.machine(kind))
+            # Another stream would not wait for this one to write the filters.
+            queue = find.machine(kind), device.current_stream(kind)
+            key = (candidate.name, direction, dtype, taken.channels_first.ints[1:], *queue)
             operand = kept_filters(b, version, key, lambda: _transformed(row, taken, dtype, w, candidate, xp.empty))
             memory = _scratch(xp, size)
         elif row.transform:
@@ -92,7 +95,9 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
         if config.get("debug") >= 1:
             print(report(kind, direction, shape, dtype, choice), file=sys.stderr)
         try:
-            _retried(kind, lambda choice=choice: execute(choice, version is not None, statistics))
+            # A graph is replayed when a weight has changed, and what is kept for it has been freed.
+            keep = version is not None and not device.is_capturing(kind)
+            _retried(kind, lambda choice=choice, keep=keep: execute(choice, keep, statistics))
             break
         except MemoryError as error:
             wanted = choice.beside

@@ -13,7 +13,6 @@ def kernels(request):
         return Kernels(build.load())
     import cupy
 
-    cupy.cuda.set_allocator(None)  # CuPy's pool would hide from compute-sanitizer where an array ends
     return Kernels(native.cuda(), cupy)
 
 

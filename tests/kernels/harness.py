@@ -40,10 +40,15 @@ class Kernels:
         """lib is the extension; cupy the module that gives it memory, or None for the build that runs on the host."""
         self.lib, self.cupy = lib, cupy
 
+    def multiprocessors(self):
+        """Of the device: a kernel that stays on them takes several tiles a block only where there are more tiles."""
+        return 2 if self.cupy is None else self.cupy.cuda.Device().attributes["MultiProcessorCount"]
+
     def memory(self, content):
         """A copy of the bytes at a multiple of 64, and its address."""
         if self.cupy is not None:
-            array = self.cupy.asarray(content)
+            with self.cupy.cuda.using_allocator():  # CuPy's pool would hide from compute-sanitizer where an array ends
+                array = self.cupy.asarray(content)
             return array, array.data.ptr
         room = np.empty(content.size + 63, np.uint8)
         start = -room.ctypes.data % 64

@@ -40,15 +40,11 @@ def test_tiles(kernels, direction, name, which):
     check_conv(direction, shape, a, b, conv(kernels, direction, shape, name, a, b))
 
 
-def multiprocessors(kernels):
-    return 2 if kernels.cupy is None else kernels.cupy.cuda.Device().attributes["MultiProcessorCount"]
-
-
 @pytest.mark.parametrize("direction", ["fwd", "dgrad"])
 @halves
 def test_wide_tiles(kernels, direction, name):
     """Of 256 filters: within the law, and with the bits that one image, of narrow tiles, has on its own."""
-    N = 2 * multiprocessors(kernels)
+    N = 2 * kernels.multiprocessors()
     tiles = [kernels.lib.implicit_hopper_tile(n * 11 * 10, 140, 16, False, N // 2) for n in (1, N)]
     assert tiles == [128, 256]
     dgrad = ConvShape(N, 140, 11, 10, 8, 4, 4, pad=(2, 1))
@@ -62,7 +58,7 @@ def test_wide_tiles(kernels, direction, name):
 
 def test_bias_and_relu_of_wide_tiles(kernels):
     """Two of them side by side, in any thread order; small integers are exact."""
-    N = multiprocessors(kernels)
+    N = kernels.multiprocessors()
     shape = ConvShape(N, 8, 14, 13, 390, 4, 4)
     assert kernels.lib.implicit_hopper_tile(N * 11 * 10, 390, 16, False, N) == 256
     rng = np.random.default_rng(3)
@@ -78,7 +74,7 @@ def test_bias_and_relu_of_wide_tiles(kernels):
 @halves
 def test_stores_by_the_tma(kernels, name, filters):
     """Into images in channels_last order, of any number of positions: the bits of stores one by one."""
-    N = multiprocessors(kernels)
+    N = kernels.multiprocessors()
     shape = ConvShape(N, 8, 14, 13, filters, 4, 4)
     x, w = operands(shape, "fwd", HALF[name])
     bias = np.random.default_rng(2).standard_normal(filters).astype(HALF[name])

@@ -94,7 +94,10 @@ class Stream:
     """Work that is done when an event after it is waited for, and not before: as late as a GPU may do it."""
 
     def __init__(self, non_blocking=False):
-        self.ptr, self.pending, self.done = 0, [], 0
+        self.ptr, self.pending, self.done, self.capturing = 0, [], 0, False
+
+    def is_capturing(self):
+        return self.capturing
 
     def record(self):
         return Event(self, self.done + len(self.pending))

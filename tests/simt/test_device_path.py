@@ -161,6 +161,24 @@ def test_kept_filters_serve_both_orders_of_memory(direction):
     drop_filters()
 
 
+def test_filters_are_kept_for_one_stream(monkeypatch):
+    """Another stream, which would not wait until they are written, has its own."""
+    shape = ConvShape(1, 12, 6, 7, 9, 3, 3, pad=(1, 1))
+    x, w = (device.to_device(array, "cuda") for array in operands(shape, "fwd", np.float32))
+    drop_filters()
+    first = run_conv("fwd", shape, x, w, algorithm="winograd2", version=0)
+    kept, other = kept_bytes(), fake_cupy.Stream()
+    other.ptr = 1
+    monkeypatch.setattr(fake_cupy.cuda, "get_current_stream", lambda: other)
+    for _ in range(2):
+        assert np.array_equal(run_conv("fwd", shape, x, w, algorithm="winograd2", version=0).get(), first.get())
+        assert kept_bytes() == 2 * kept > 0
+    drop_filters()
+    other.capturing = True  # a graph would go on using what is freed when the weight changes
+    assert np.array_equal(run_conv("fwd", shape, x, w, algorithm="winograd2", version=0).get(), first.get())
+    assert kept_bytes() == 0
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm(training, dtype):
     """Results, gradients and running statistics are those of float64 on the CPU, but for a few roundings."""
