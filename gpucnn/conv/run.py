@@ -34,8 +34,8 @@ def run(direction, shape, a, b, *, bias=None, relu=False, algorithm="auto", vers
     ``statistics`` is an empty list, to which fwd without bias and relu adds the mean and the biased variance of each
     channel of y, float32 (K,), where the row measures them on its way.
     A ``version`` says that w is unchanged since the last call with the same array and version: then its transform, if
-    the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream, and what is kept
-    serves that stream only.
+    the row has one, is kept for the next call. On CUDA the work is queued on the current CuPy stream; what is kept
+    serves that stream only, and no CUDA graph that is captured.
 
     Where memory runs out, all that is only kept for later is freed. If that is not enough, "auto" and "find" warn, and
     take a row that needs at most half as many bytes beside the operands, and copies; a named row is a MemoryError.
