@@ -106,7 +106,7 @@ def parser():
         "--amp", choices=("float16", "bfloat16"), help="mixed precision: products in this dtype, weights in float32"
     )
     recipe.add_argument(
-        "--layout", choices=LAYOUTS, help="order of images in memory; 16-bit tensor cores read the last"
+        "--layout", choices=LAYOUTS, help="order of images in memory; 16-bit tensor cores read channels_last"
     )
     folder = train.add_mutually_exclusive_group()
     folder.add_argument("--out", help="run folder (default: the next free runs/MODEL-N)")

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from gpucnn import device, native
+from tests.kernels.harness import DTYPES
 from tests.simt import build, fake_cupy
 
 
@@ -17,3 +18,15 @@ def stand_in():
         device._cuda_rng.cache_clear()
         yield
     device._cuda_rng.cache_clear()
+
+
+@pytest.fixture
+def first_gpu_again():
+    """What a test that uses another GPU leaves behind it."""
+    yield
+    device.use("cuda")
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param

@@ -10,7 +10,6 @@ from gpucnn import config, device, native
 from gpucnn.conv import ALGOS, ConvShape, choose, plan
 from gpucnn.conv import run as run_conv
 from gpucnn.conv.filters import drop_filters, kept_bytes
-from gpucnn.training import Run, load_recipe
 from tests.cases import operands
 from tests.conv import test_algos
 from tests.kernels.harness import DTYPES
@@ -22,11 +21,6 @@ from tests.tolerance import check_conv
 pytestmark = pytest.mark.usefixtures("stand_in")
 OWN_TENSORS = {"batch_norm", "cross_entropy", "dropout", "where"}  # make tensors on the CPU, or other random numbers
 ON_DEVICE = [case for case in CASES if case.name not in OWN_TENSORS]
-
-
-@pytest.fixture(params=DTYPES)
-def dtype(request):
-    return request.param
 
 
 def run(function, arrays, where, gy=None):
@@ -325,63 +319,6 @@ def test_mixed_devices_are_refused():
         g.conv2d(g.ones(1, 1, 3, 3), g.ones(1, 1, 2, 2, device="cuda"))
 
 
-def lenet_steps(where, dtype, images, labels, optimizer, amp=None):
-    """The losses of three steps from the same weights, and the weights after them."""
-    g.manual_seed(0)
-    model = g.models.lenet().to(where).to(dtype)
-    optimizer = optimizer(model.parameters())
-    scaler, losses = g.GradScaler(factor=1024), []  # at 65536 the first steps would be left out
-    for _ in range(3):
-        optimizer.zero_grad()
-        with g.autocast(amp):
-            loss = g.cross_entropy(model(g.tensor(images, device=where).astype(dtype)), g.tensor(labels, device=where))
-        if amp:
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            g.optim.clip_grad_norm(model.parameters(), 5)
-            assert scaler.step(optimizer)
-            scaler.update()
-        else:
-            loss.backward()
-            optimizer.step()
-        losses.append(loss.item())
-    return np.concatenate([losses, *(p.numpy().astype(np.float64).ravel() for p in model.parameters())])
-
-
-OPTIMIZERS = {
-    "sgd": lambda p: g.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True),
-    "adam": lambda p: g.optim.Adam(p, 1e-3),
-    "rmsprop": lambda p: g.optim.RMSprop(p, 1e-3, eps=1e-3, momentum=0.5),
-}
-
-
-def distances(dtype, optimizer, amp=None):
-    """How far three steps on the CPU and on the device end from the same steps in float64."""
-    images, labels = next(iter(g.data.DataLoader(g.data.digits()[0], 6)))
-    inputs = images.numpy(), labels.numpy(), OPTIMIZERS[optimizer]
-    ref = lenet_steps("cpu", "float64", *inputs)
-    return [np.linalg.norm(lenet_steps(where, dtype, *inputs, amp) - ref) for where in ("cpu", "cuda")]
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_lenet_learns_as_on_the_cpu(optimizer, dtype):
-    """Three steps differ from float64 by no more than a few times what the same steps on the CPU do."""
-    on_cpu, on_cuda = distances(dtype, optimizer)
-    assert on_cuda <= 4 * on_cpu
-
-
-@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
-def test_lenet_learns_in_mixed_precision_as_on_the_cpu(amp):
-    on_cpu, on_cuda = distances("float32", "sgd", amp)
-    assert on_cuda <= 4 * on_cpu
-
-
-@pytest.fixture
-def first_gpu_again():
-    yield
-    device.use("cuda")
-
-
 def test_arrays_on_two_gpus_are_refused(first_gpu_again):
     """CuPy makes a result on the current GPU, where a kernel of the GPU of the operands cannot write."""
     x = g.ones(2, 3, device="cuda:1")
@@ -389,19 +326,3 @@ def test_arrays_on_two_gpus_are_refused(first_gpu_again):
         g.relu(x)
     device.use("cuda:1")
     assert g.relu(x).device == "cuda:1"
-
-
-@pytest.mark.parametrize("gpu", ["cuda", "cuda:1"])
-def test_a_run_is_saved_and_resumed_on_the_device(tmp_path, gpu, first_gpu_again):
-    def small(run):
-        run.training.loader.data, run.training.test.data = run.training.loader.data[:24], run.training.test.data[:10]
-        return run
-
-    whole = small(Run(load_recipe("lenet", dtype="bfloat16", epochs=2, batch=12), device=gpu))
-    whole.training.fit(1)
-    whole.save(tmp_path / "checkpoint.safetensors")
-    row = whole.training.fit(2)[-1]
-    device.use("cuda")
-    resumed = small(Run.resume(tmp_path / "checkpoint.safetensors"))
-    again = resumed.training.fit(2)[-1]
-    assert {key: row[key] for key in row if key != "seconds"} == {key: again[key] for key in row if key != "seconds"}
